@@ -1,0 +1,58 @@
+//! The hot tier: parsed records in memory, weighted by bytes, scan-resistant.
+
+use std::sync::Arc;
+
+use quick_cache::{Weighter, sync::Cache};
+
+use super::record::Record;
+use crate::key::Key;
+
+/// What an entry costs before any body was seen; only used to size the table at the start.
+const EXPECTED_RECORD_BYTES: usize = 8 * 1024;
+
+/// Records in memory. A look-up clones one reference count and takes a shard's lock for that long.
+pub struct HotTier {
+    cache: Cache<Key, Arc<Record>, ByWeight>,
+}
+
+impl HotTier {
+    /// `bytes_max` bounds the sum of [`Record::weight`] over all entries.
+    pub fn new(bytes_max: usize) -> HotTier {
+        let expected = (bytes_max / EXPECTED_RECORD_BYTES).max(64);
+        HotTier { cache: Cache::with_weighter(expected, bytes_max as u64, ByWeight) }
+    }
+
+    /// The record of `key`, if it is here.
+    pub fn get(&self, key: &Key) -> Option<Arc<Record>> {
+        self.cache.get(key)
+    }
+
+    /// Puts a record in, pushing out what was used least. A record heavier than a shard is not kept.
+    pub fn insert(&self, record: Arc<Record>) {
+        self.cache.insert(record.key, record);
+    }
+
+    /// Takes a record out.
+    pub fn remove(&self, key: &Key) {
+        self.cache.remove(key);
+    }
+
+    /// Number of records.
+    pub fn entries(&self) -> usize {
+        self.cache.len()
+    }
+
+    /// Sum of the records' weights in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.cache.weight()
+    }
+}
+
+#[derive(Clone)]
+struct ByWeight;
+
+impl Weighter<Key, Arc<Record>> for ByWeight {
+    fn weight(&self, _key: &Key, record: &Arc<Record>) -> u64 {
+        record.weight() as u64
+    }
+}
