@@ -1,0 +1,26 @@
+//! OpenAI completions, the legacy form: `completions`. When an answer is complete: [`choices`].
+
+use super::request::Request;
+use super::{Bypass, Facts, Grammar, choices};
+use crate::key::canonical::Canonical;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) const GRAMMAR: Grammar = Grammar {
+    label: "completions",
+    path: "completions",
+    ignored: &["user"],
+    key_headers: &["openai-beta"],
+    facts,
+    judge: choices::judge,
+};
+
+fn facts(body: &Canonical) -> Facts {
+    let mut request = Request::new(body);
+    // Every prompt is answered `n` times; without one the model starts from nothing.
+    let prompts = if request.is_absent("prompt") { Some(1) } else { request.texts("prompt") };
+    request.refuse_if(prompts.is_none(), Bypass::OddPrompt);
+    request.read_choices(prompts.unwrap_or(1));
+    request.facts()
+}

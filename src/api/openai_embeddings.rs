@@ -1,0 +1,119 @@
+//! OpenAI embeddings: `embeddings`. JSON only.
+//!
+//! An answer is complete iff it has exactly as many items as were asked for, their indices are
+//! `0..n` without repeats, and every embedding is a non-empty array of numbers or a non-empty
+//! base64 string.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
+
+use super::index_set::IndexSet;
+use super::json_body::{JsonJudge, Reading};
+use super::request::Request;
+use super::wire::{Object, PromptUsage, Text, text};
+use super::{Facts, Fault, Form, Grammar, Judge};
+use crate::key::canonical::Canonical;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) const GRAMMAR: Grammar = Grammar {
+    label: "embeddings",
+    path: "embeddings",
+    ignored: &["user"],
+    key_headers: &["openai-beta"],
+    facts,
+    judge,
+};
+
+fn facts(body: &Canonical) -> Facts {
+    let mut request = Request::new(body);
+    request.set_items(request.texts("input"));
+    request.facts()
+}
+
+/// Whatever the content type says: an event stream does not read as JSON and is not kept.
+fn judge(facts: &Facts, _: Form) -> Box<dyn Judge> {
+    let asked = facts.items;
+    JsonJudge::boxed(move |body| read(body, asked))
+}
+
+fn read(body: &str, asked: Option<u32>) -> Result<Reading, serde_json::Error> {
+    let Object(answer) = serde_json::from_str::<Object<Answer<'_>>>(body)?;
+    let keep = check(&answer, asked);
+    Ok((keep, answer.usage.and_then(|usage| usage.0.usage())))
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    object: Option<Text<'a>>,
+    error: Option<IgnoredAny>,
+    data: Option<Vec<Option<Object<Item>>>>,
+    usage: Option<Object<PromptUsage>>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    index: Option<u64>,
+    embedding: Option<Embedding>,
+}
+
+/// An embedding that was looked through and not kept.
+struct Embedding {
+    whole: bool,
+}
+
+fn check(answer: &Answer<'_>, asked: Option<u32>) -> Result<(), Fault> {
+    if answer.error.is_some() || text(&answer.object) == "error" {
+        return Err(Fault::ErrorObject);
+    }
+    let items = answer.data.as_deref().unwrap_or_default();
+    if asked.is_none_or(|asked| asked == 0 || items.len() as u64 != u64::from(asked)) {
+        return Err(Fault::WrongCount);
+    }
+    let mut indices = IndexSet::default();
+    for (position, item) in items.iter().enumerate() {
+        let Some(Object(item)) = item else {
+            return Err(Fault::NullItem);
+        };
+        if !item.embedding.as_ref().is_some_and(|embedding| embedding.whole) {
+            return Err(Fault::NullItem);
+        }
+        let index = item.index.unwrap_or(position as u64);
+        if index >= items.len() as u64 || !indices.insert(index) {
+            return Err(Fault::WrongCount);
+        }
+    }
+    Ok(())
+}
+
+impl<'de> Deserialize<'de> for Embedding {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EmbeddingVisitor;
+        impl<'de> Visitor<'de> for EmbeddingVisitor {
+            type Value = Embedding;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of numbers or a base64 string")
+            }
+            fn visit_str<E: Error>(self, base64: &str) -> Result<Embedding, E> {
+                let alphabet = |b: u8| b.is_ascii_alphanumeric() || b"+/-_=".contains(&b);
+                if !base64.bytes().all(alphabet) {
+                    return Err(E::custom("an embedding is not base64"));
+                }
+                Ok(Embedding { whole: !base64.is_empty() })
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Embedding, A::Error> {
+                let (mut len, mut nulls) = (0usize, 0usize);
+                while let Some(number) = seq.next_element::<Option<f64>>()? {
+                    len += 1;
+                    nulls += usize::from(number.is_none());
+                }
+                Ok(Embedding { whole: len > 0 && nulls == 0 })
+            }
+        }
+        deserializer.deserialize_any(EmbeddingVisitor)
+    }
+}

@@ -1,0 +1,116 @@
+//! Reading facts off a canonical request body.
+
+use memchr::memmem;
+use serde::Deserialize;
+
+use super::texts::Texts;
+use super::wire::{Object, Text, text};
+use super::{Bypass, Facts};
+use crate::key::canonical::Canonical;
+
+/// How an id of a file at the provider shows in canonical JSON. Quotes inside of strings are
+/// escaped, so that no prompt can look like it.
+const FILE_ID: &[u8] = b"\"file_id\":";
+
+/// A request in the course of being read: facts so far, and the first reason against caching.
+pub(super) struct Request<'a> {
+    body: &'a Canonical,
+    facts: Facts,
+}
+
+impl<'a> Request<'a> {
+    /// Reads what all APIs share: `model` and `stream`.
+    pub(super) fn new(body: &'a Canonical) -> Request<'a> {
+        let mut request = Request { body, facts: Facts::default() };
+        request.facts.model = body
+            .get("model")
+            .and_then(|model| serde_json::from_slice::<String>(model).ok())
+            .filter(|model| !model.is_empty());
+        request.facts.stream = body.get("stream") == Some(b"true");
+        request.refuse_if(request.facts.model.is_none(), Bypass::NoModel);
+        let odd = !matches!(body.get("stream"), None | Some(b"true" | b"false" | b"null"));
+        request.refuse_if(odd, Bypass::OddStream);
+        request
+    }
+
+    /// The facts read.
+    pub(super) fn facts(self) -> Facts {
+        self.facts
+    }
+
+    /// Notes a reason against caching; the first one counts.
+    pub(super) fn refuse_if(&mut self, holds: bool, bypass: Bypass) {
+        if holds {
+            self.facts.bypass.get_or_insert(bypass.label());
+        }
+    }
+
+    /// Refuses if the field is there and not null.
+    pub(super) fn refuse_set(&mut self, key: &str, bypass: Bypass) {
+        self.refuse_if(!matches!(self.body.get(key), None | Some(b"null")), bypass);
+    }
+
+    /// Refuses if the field is there and neither null nor false.
+    pub(super) fn refuse_switched_on(&mut self, key: &str, bypass: Bypass) {
+        self.refuse_if(!matches!(self.body.get(key), None | Some(b"null" | b"false")), bypass);
+    }
+
+    /// Refuses if the field is there and neither null nor an empty array.
+    pub(super) fn refuse_non_empty(&mut self, key: &str, bypass: Bypass) {
+        self.refuse_if(!matches!(self.body.get(key), None | Some(b"null" | b"[]")), bypass);
+    }
+
+    /// Refuses if the field's canonical text contains these bytes anywhere.
+    pub(super) fn refuse_mention(&mut self, key: &str, bytes: &[u8], bypass: Bypass) {
+        let value = self.body.get(key).unwrap_or_default();
+        self.refuse_if(memmem::find(value, bytes).is_some(), bypass);
+    }
+
+    /// Refuses if the field refers to a file at the provider.
+    pub(super) fn refuse_file_ids(&mut self, key: &str) {
+        self.refuse_mention(key, FILE_ID, Bypass::FileId);
+    }
+
+    /// Refuses if `tools` is anything but an array of objects whose `type` is one of `own`, that
+    /// is run by the client; `""` stands for an absent type.
+    pub(super) fn refuse_server_tools(&mut self, own: &[&str]) {
+        #[derive(Deserialize)]
+        struct Tool<'a> {
+            #[serde(rename = "type", borrow)]
+            kind: Option<Text<'a>>,
+        }
+        let tools = self.body.get("tools").unwrap_or(b"null");
+        let tools = serde_json::from_slice::<Option<Vec<Object<Tool<'_>>>>>(tools);
+        let ours = tools.is_ok_and(|tools| {
+            tools.iter().flatten().all(|Object(tool)| own.contains(&text(&tool.kind)))
+        });
+        self.refuse_if(!ours, Bypass::ServerTools);
+    }
+
+    /// Reads `n`, once for each of `prompts`.
+    pub(super) fn read_choices(&mut self, prompts: u32) {
+        let n = match self.body.get("n") {
+            None | Some(b"null") => Some(1),
+            Some(n) => serde_json::from_slice::<u32>(n).ok().filter(|n| *n > 0),
+        };
+        let choices = n.and_then(|n| n.checked_mul(prompts));
+        self.refuse_if(choices.is_none(), Bypass::OddN);
+        self.facts.choices = choices.unwrap_or(1);
+    }
+
+    /// Notes how many items were asked for.
+    pub(super) fn set_items(&mut self, items: Option<u32>) {
+        self.facts.items = items;
+    }
+
+    /// How many texts the field holds: one string or one array of tokens is one text, an array of
+    /// strings or of token arrays is as many as it has entries. `None` for anything else.
+    pub(super) fn texts(&self, key: &str) -> Option<u32> {
+        serde_json::from_slice::<Texts>(self.body.get(key)?).ok()?.0
+    }
+
+    /// True if the field is absent or null.
+    pub(super) fn is_absent(&self, key: &str) -> bool {
+        matches!(self.body.get(key), None | Some(b"null"))
+    }
+}

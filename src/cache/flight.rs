@@ -1,0 +1,387 @@
+//! An answer on its way: filled by one, followed by many, live from the first byte on.
+//!
+//! A fill pushes what it receives; every follower reads from the beginning at its own speed. As
+//! long as the answer fits the recorder's limit all of it is kept, so that a request that comes
+//! late still gets it whole. A longer answer can no longer be joined or recorded: from then on only
+//! what its slowest follower has not read is kept, and the fill waits for that follower.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderName, HeaderValue};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use crate::error::ApiError;
+use crate::store::record::Chunk;
+use crate::tenant::Tenant;
+
+/// Pieces handed to a follower at once, so that one that lags behind catches up in few writes.
+const PIECES_PER_READ: usize = 64;
+/// What a fill that can no longer be recorded may be ahead of its slowest follower.
+const WINDOW_BYTES: usize = 1 << 20;
+
+/// The head of an answer.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// Status of the answer.
+    pub status: u16,
+    /// For the client whose request began the fill.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// For everyone else.
+    pub shared_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Length of the body, if the upstream said so.
+    pub content_length: Option<u64>,
+}
+
+/// How an answer ended. The first end that is reported counts.
+#[derive(Debug, Clone, PartialEq)]
+pub enum End {
+    /// The upstream ended it properly.
+    Complete,
+    /// It broke off: followers must see a broken connection.
+    Broken(&'static str),
+    /// There was no answer at all; this is what to say instead.
+    Failed(ApiError),
+}
+
+/// What a follower finds next.
+#[derive(Debug)]
+pub enum Next {
+    /// Pieces of the body, in order.
+    Pieces(Vec<Bytes>),
+    /// Nothing more.
+    End(End),
+}
+
+/// An answer on its way.
+pub struct Flight {
+    state: Mutex<State>,
+    /// Something changed: a head, a piece, an end.
+    progress: watch::Sender<()>,
+    /// A follower has read on; a fill that waits for room looks again.
+    room: Notify,
+    /// The last follower left.
+    deserted: Notify,
+    bytes_max: usize,
+    tenant: Tenant,
+    began: Instant,
+}
+
+#[derive(Default)]
+struct State {
+    head: Option<Arc<Head>>,
+    pieces: VecDeque<Piece>,
+    /// Number of the first piece in `pieces`.
+    first: usize,
+    /// Bytes in `pieces`.
+    bytes: usize,
+    /// The beginning has been dropped.
+    overflowed: bool,
+    end: Option<End>,
+    ended: Option<Instant>,
+    usage: Option<(u64, u64)>,
+    /// When the upstream had the request, and when it last gave a sign of life.
+    asked: Option<Instant>,
+    heard: Option<Instant>,
+    headed: Option<Instant>,
+    /// Next piece of each follower.
+    positions: HashMap<u64, usize>,
+    next_follower: u64,
+}
+
+struct Piece {
+    bytes: Bytes,
+    at_ms: u32,
+}
+
+impl Flight {
+    /// A flight that records up to `bytes_max` bytes, begun by `tenant`.
+    pub fn new(bytes_max: usize, tenant: Tenant) -> Arc<Flight> {
+        Arc::new(Flight {
+            state: Mutex::default(),
+            progress: watch::Sender::new(()),
+            room: Notify::new(),
+            deserted: Notify::new(),
+            bytes_max,
+            tenant,
+            began: Instant::now(),
+        })
+    }
+
+    /// Attaches a follower at the beginning, unless the beginning is gone.
+    pub fn follow(self: &Arc<Self>) -> Option<Follower> {
+        let mut state = self.state.lock();
+        if state.overflowed { None } else { Some(self.attach(&mut state)) }
+    }
+
+    /// Attaches the first follower of a flight that nobody has filled yet.
+    pub fn seat(self: &Arc<Self>) -> Follower {
+        self.attach(&mut self.state.lock())
+    }
+
+    fn attach(self: &Arc<Self>, state: &mut State) -> Follower {
+        let id = state.next_follower;
+        state.next_follower += 1;
+        state.positions.insert(id, state.first);
+        Follower { flight: self.clone(), id, progress: self.progress.subscribe() }
+    }
+
+    /// The upstream has the request from now on.
+    pub fn asked(&self) {
+        self.state.lock().asked = Some(Instant::now());
+        self.progress.send_replace(());
+    }
+
+    /// The head has arrived.
+    pub fn begin(&self, head: Head) {
+        let mut state = self.state.lock();
+        let now = Instant::now();
+        state.headed = Some(now);
+        state.heard = Some(now);
+        state.head = Some(Arc::new(head));
+        drop(state);
+        self.progress.send_replace(());
+    }
+
+    /// A piece of the body has arrived. Waits for room once the answer has outgrown the recorder.
+    /// False if the flight has ended meanwhile.
+    pub async fn push(&self, bytes: Bytes) -> bool {
+        loop {
+            // Registered before looking, so that room made in between is not missed.
+            let room = self.room.notified();
+            {
+                let mut state = self.state.lock();
+                if state.end.is_some() {
+                    return false;
+                }
+                if state.bytes + bytes.len() > self.bytes_max {
+                    state.overflowed = true;
+                }
+                if state.overflowed {
+                    state.trim();
+                }
+                if !state.overflowed || state.bytes == 0 || state.bytes < WINDOW_BYTES {
+                    state.push(bytes);
+                    break;
+                }
+            }
+            room.await;
+        }
+        self.progress.send_replace(());
+        true
+    }
+
+    /// Notes the (input, output) tokens the provider counted.
+    pub fn set_usage(&self, usage: (u64, u64)) {
+        self.state.lock().usage = Some(usage);
+    }
+
+    /// The (input, output) tokens the provider counted, once the answer is complete.
+    pub fn usage(&self) -> Option<(u64, u64)> {
+        self.state.lock().usage
+    }
+
+    /// Ends the flight; only the first end counts.
+    pub fn end(&self, end: End) {
+        let mut state = self.state.lock();
+        if state.end.is_some() {
+            return;
+        }
+        state.end = Some(end);
+        state.ended = Some(Instant::now());
+        drop(state);
+        self.progress.send_replace(());
+        self.room.notify_waiters();
+    }
+
+    /// The whole body and how it arrived, unless its beginning is gone.
+    pub fn recording(&self) -> Option<(Bytes, Vec<Chunk>)> {
+        let state = self.state.lock();
+        if state.overflowed {
+            return None;
+        }
+        let mut body = BytesMut::with_capacity(state.bytes);
+        let mut chunks = Vec::with_capacity(state.pieces.len());
+        for piece in &state.pieces {
+            body.extend_from_slice(&piece.bytes);
+            chunks.push(Chunk { end: u32::try_from(body.len()).ok()?, at_ms: piece.at_ms });
+        }
+        Some((body.freeze(), chunks))
+    }
+
+    /// Who began it.
+    pub fn tenant(&self) -> Tenant {
+        self.tenant
+    }
+
+    /// The head, once it is there.
+    pub fn head(&self) -> Option<Arc<Head>> {
+        self.state.lock().head.clone()
+    }
+
+    /// The end, once it is there, and how long ago that was.
+    pub fn ended(&self) -> Option<(End, Duration)> {
+        let state = self.state.lock();
+        let ended = state.ended?.elapsed();
+        state.end.clone().map(|end| (end, ended))
+    }
+
+    /// Whether a further request may still follow.
+    pub fn is_open(&self) -> bool {
+        let state = self.state.lock();
+        state.end.is_none() && !state.overflowed
+    }
+
+    /// Requests that follow right now.
+    pub fn followers(&self) -> usize {
+        self.state.lock().positions.len()
+    }
+
+    /// How long the upstream has been silent, and whether it has begun to answer. `None` before it
+    /// has the request.
+    pub fn silence(&self) -> Option<Silence> {
+        let state = self.state.lock();
+        Some(match state.heard {
+            Some(heard) => Silence { answering: true, since: heard },
+            None => Silence { answering: false, since: state.asked? },
+        })
+    }
+
+    /// Resolves once the last follower has left.
+    pub async fn deserted(&self) {
+        loop {
+            let notified = self.deserted.notified();
+            if self.followers() == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Reports changes of head and end to whoever watches over the fill.
+    pub fn progress(&self) -> watch::Receiver<()> {
+        self.progress.subscribe()
+    }
+
+    /// When it began.
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+}
+
+/// Since when an upstream has been silent.
+#[derive(Debug, Clone, Copy)]
+pub struct Silence {
+    /// It has begun to answer.
+    pub answering: bool,
+    /// Its last sign of life, or when it got the request.
+    pub since: Instant,
+}
+
+impl State {
+    fn push(&mut self, bytes: Bytes) {
+        let now = Instant::now();
+        let since = self.headed.map_or(Duration::ZERO, |headed| now - headed);
+        self.heard = Some(now);
+        self.bytes += bytes.len();
+        let at_ms = u32::try_from(since.as_millis()).unwrap_or(u32::MAX);
+        self.pieces.push_back(Piece { bytes, at_ms });
+    }
+
+    /// Drops what every follower has read.
+    fn trim(&mut self) {
+        let read = self.positions.values().min().copied().unwrap_or(usize::MAX);
+        while self.first < read {
+            let Some(piece) = self.pieces.pop_front() else { return };
+            self.bytes -= piece.bytes.len();
+            self.first += 1;
+        }
+    }
+}
+
+/// A request that follows a flight. Leaving is dropping it.
+pub struct Follower {
+    flight: Arc<Flight>,
+    id: u64,
+    progress: watch::Receiver<()>,
+}
+
+impl Follower {
+    /// The flight that is followed.
+    pub fn flight(&self) -> &Arc<Flight> {
+        &self.flight
+    }
+
+    /// Waits for the head. An end instead means that there is no answer.
+    pub async fn head(&mut self) -> Result<Arc<Head>, End> {
+        loop {
+            self.progress.borrow_and_update();
+            {
+                let state = self.flight.state.lock();
+                if let Some(head) = &state.head {
+                    return Ok(head.clone());
+                }
+                if let Some(end) = &state.end {
+                    return Err(end.clone());
+                }
+            }
+            self.changed().await?;
+        }
+    }
+
+    /// Waits for what comes next in the body.
+    pub async fn next(&mut self) -> Next {
+        loop {
+            self.progress.borrow_and_update();
+            if let Some(next) = self.poll() {
+                return next;
+            }
+            if let Err(end) = self.changed().await {
+                return Next::End(end);
+            }
+        }
+    }
+
+    fn poll(&self) -> Option<Next> {
+        let mut state = self.flight.state.lock();
+        let position = state.positions.get(&self.id).copied()?;
+        // A position before the first piece cannot be: what a follower has not read is kept.
+        let from = position.checked_sub(state.first)?;
+        let pieces: Vec<Bytes> =
+            state.pieces.iter().skip(from).take(PIECES_PER_READ).map(|p| p.bytes.clone()).collect();
+        if pieces.is_empty() {
+            return state.end.clone().map(Next::End);
+        }
+        state.positions.insert(self.id, position + pieces.len());
+        if state.overflowed {
+            drop(state);
+            self.flight.room.notify_waiters();
+        }
+        Some(Next::Pieces(pieces))
+    }
+
+    async fn changed(&mut self) -> Result<(), End> {
+        // The sender lives in the flight, which this follower holds.
+        self.progress.changed().await.map_err(|_| End::Broken("fill-gone"))
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let mut state = self.flight.state.lock();
+        state.positions.remove(&self.id);
+        let last = state.positions.is_empty();
+        drop(state);
+        self.flight.room.notify_waiters();
+        if last {
+            self.flight.deserted.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! The cache as the proxy sees it: look up, join, and keep what was judged good.
+//!
+//! Pingora's own caching phases run for the request that fills (see `proxy/fill.rs`): its storage
+//! is [`Cache`], its miss handler is the recorder in `record_miss.rs`. Followers and hits are
+//! answered from here directly, since they need what pingora's hit path does not offer: following
+//! from before the first byte, racing the client's disconnect, and telling an end from a break.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::key::Key;
+use crate::metrics::Metrics;
+use crate::store::Store;
+use crate::store::record::Record;
+use crate::tenant::Tenant;
+use flights::{FlightLimits, Flights, Joined, Lead};
+
+pub mod flight;
+pub mod flights;
+pub mod record_miss;
+pub mod replay;
+pub mod storage;
+
+/// Tiers and flights. One per server, leaked at the start because pingora wants its storage to
+/// live for ever, and closed explicitly.
+pub struct Cache {
+    store: Store,
+    flights: Arc<Flights>,
+    ttl: Duration,
+    metrics: Arc<Metrics>,
+}
+
+impl Cache {
+    /// A cache over an open store. `ttl`: for how long an answer is fresh.
+    pub fn new(store: Store, ttl: Duration, limits: FlightLimits, metrics: Arc<Metrics>) -> Cache {
+        let flights = Flights::new(limits, metrics.clone());
+        Cache { store, flights, ttl, metrics }
+    }
+
+    /// The fresh entry of `key`, from memory or from disk.
+    pub async fn lookup(&self, key: &Key) -> Option<Arc<Record>> {
+        self.store.get(key).await.filter(|r| r.is_fresh(now_ms()))
+    }
+
+    /// Follows the fill of `key` or begins one. An answer that was finished after the caller's
+    /// look-up is found here: a flight is in the tiers before it leaves the table.
+    pub fn join(&self, key: Key, tenant: Tenant) -> Result<Joined, Arc<Record>> {
+        let joined = self.flights.join(key, tenant);
+        if let Joined::Lead(_) = &joined
+            && let Some(record) = self.store.get_hot(&key)
+            && record.is_fresh(now_ms())
+        {
+            return Err(record);
+        }
+        Ok(joined)
+    }
+
+    /// Begins a fill whatever is stored or on its way.
+    pub fn begin(&self, key: Key, tenant: Tenant) -> Lead {
+        self.flights.begin(key, tenant)
+    }
+
+    /// Begins a fill for one client only, whose answer is not kept.
+    pub fn alone(&self, tenant: Tenant) -> Lead {
+        self.flights.alone(tenant)
+    }
+
+    /// The store below.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The metrics of this server.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// For how long an answer is fresh.
+    pub fn ttl(&self) -> Duration {
+        self.ttl
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,179 @@
+//! What an answer becomes while it arrives: pieces for followers, and at the end, if its grammar
+//! says that it is complete, one record.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use pingora_cache::storage::{HandleMiss, MissFinishType};
+use pingora_core::Result;
+
+use super::flight::{End, Flight, Head};
+use super::{Cache, now_ms};
+use crate::api::{Api, Facts, Judge, Verdict};
+use crate::key::Key;
+use crate::policy;
+use crate::store::record::Record;
+use pingora::http::ResponseHeader;
+
+/// What a fill is about.
+pub struct FillSubject {
+    /// The key the answer is kept under, `None` if it must not be kept.
+    pub key: Option<Key>,
+    /// The API that was asked.
+    pub api: Api,
+    /// What the request said.
+    pub facts: Facts,
+    /// Name of the upstream, a metric label.
+    pub upstream: String,
+}
+
+/// Hands the recorder from the fill's request to the storage, once.
+pub type RecorderSlot = Arc<Mutex<Option<Recorder>>>;
+
+/// Records one answer into its flight.
+pub struct Recorder {
+    cache: &'static Cache,
+    flight: Arc<Flight>,
+    subject: FillSubject,
+    /// Why the answer will not be kept, as soon as that is known.
+    refused: Option<&'static str>,
+    judge: Option<Box<dyn Judge>>,
+    status: u16,
+    stream: bool,
+    /// The upstream marks the end of the body by closing the connection, which a break does too.
+    close_delimited: bool,
+}
+
+impl Recorder {
+    /// A recorder that has not seen the head yet.
+    pub fn new(cache: &'static Cache, flight: Arc<Flight>, subject: FillSubject) -> Recorder {
+        Recorder {
+            cache,
+            flight,
+            subject,
+            refused: None,
+            judge: None,
+            status: 0,
+            stream: false,
+            close_delimited: false,
+        }
+    }
+
+    /// Takes the answer's head, decides how it will be judged, and lets followers have it.
+    pub fn begin(&mut self, head: &ResponseHeader) {
+        let headers = &head.headers;
+        let length = headers.get(http::header::CONTENT_LENGTH);
+        let content_length = length.and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+        self.status = head.status.as_u16();
+        self.close_delimited = content_length.is_none()
+            && !headers.contains_key(http::header::TRANSFER_ENCODING)
+            && head.version != http::Version::HTTP_2;
+        let form = policy::answer_form(headers);
+        // Every complete answer is judged, kept or not: its usage is what was paid for.
+        self.judge = form.map(|form| self.subject.api.judge(&self.subject.facts, form));
+        self.stream = form == Some(crate::api::Form::Stream);
+        self.refused = if self.subject.key.is_none() {
+            Some("bypass")
+        } else if !head.status.is_success() {
+            Some("status")
+        } else if policy::is_encoded(headers) {
+            Some("encoded")
+        } else if form.is_none() {
+            Some("content-type")
+        } else if self.stream != self.subject.facts.stream {
+            Some("other-form")
+        } else {
+            None
+        };
+        self.flight.begin(Head {
+            status: self.status,
+            headers: policy::end_to_end_headers(headers),
+            shared_headers: policy::replayed_headers(headers),
+            content_length,
+        });
+    }
+
+    fn verdict(&mut self) -> Verdict {
+        let unread = Verdict { keep: Err("content-type"), cut: false, usage: None };
+        self.judge.take().map_or(unread, |judge| judge.finish())
+    }
+
+    /// Judges the answer, keeps it if it is worth it, and only then tells followers of the end.
+    fn finish(mut self) -> usize {
+        let verdict = self.verdict();
+        let usage = verdict.usage.map(|u| (u.input, u.output));
+        let metrics = self.cache.metrics();
+        let is_success = (200..300).contains(&self.status);
+        if let Some(usage) = usage.filter(|_| is_success) {
+            metrics.tokens_spent(&self.subject.upstream, usage);
+            self.flight.set_usage(usage);
+        }
+        let kept = match (self.refused, verdict.keep, self.subject.key) {
+            (None, Ok(()), Some(key)) => self.keep(key, usage),
+            (Some(reason), ..) | (None, Err(reason), _) => Err(reason),
+            (None, Ok(()), None) => Err("bypass"),
+        };
+        if let Err(reason) = kept
+            && self.subject.key.is_some()
+        {
+            metrics.not_stored(self.subject.api.label(), reason).inc();
+        }
+        // A length or a last chunk is the upstream's word for the end. Without either, an answer
+        // that its own grammar calls unfinished has been cut off.
+        let cut_off = self.close_delimited && is_success && verdict.cut;
+        self.flight.end(if cut_off { End::Broken("cut") } else { End::Complete });
+        kept.unwrap_or(0)
+    }
+
+    fn keep(&self, key: Key, usage: Option<(u64, u64)>) -> Result<usize, &'static str> {
+        let (Some(head), Some((body, chunks))) = (self.flight.head(), self.flight.recording())
+        else {
+            return Err("too-large");
+        };
+        let stored_ms = now_ms();
+        let ttl_ms = u64::try_from(self.cache.ttl().as_millis()).unwrap_or(u64::MAX);
+        let size = body.len();
+        self.cache.store().put(Arc::new(Record {
+            key,
+            stored_ms,
+            expires_ms: stored_ms.saturating_add(ttl_ms),
+            status: self.status,
+            stream: self.stream,
+            headers: head.shared_headers.clone(),
+            body,
+            chunks,
+            usage,
+        }));
+        Ok(size)
+    }
+}
+
+/// Pingora's miss handler. Dropped without `finish`, the flight is ended by its guard as broken.
+pub struct RecordMiss(Recorder);
+
+impl RecordMiss {
+    /// A handler for a recorder that has seen the head.
+    pub fn new(recorder: Recorder) -> RecordMiss {
+        RecordMiss(recorder)
+    }
+}
+
+#[async_trait]
+impl HandleMiss for RecordMiss {
+    async fn write_body(&mut self, data: Bytes, _eof: bool) -> Result<()> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        if let Some(judge) = &mut self.0.judge {
+            judge.push(&data);
+        }
+        self.0.flight.push(data).await;
+        Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<MissFinishType> {
+        Ok(MissFinishType::Created(self.0.finish()))
+    }
+}

@@ -1,0 +1,190 @@
+//! The configuration that runs.
+//!
+//! One YAML file, overlaid with `LLM_CACHE__…` variables, is parsed ([`file`]), checked and built into a
+//! [`Config`] ([`build`]). Whatever is wrong is reported at once, each error with its line and column or
+//! the name of its variable. This room is the only reader of YAML and of environment variables; the
+//! environment is handed in as a map, so that two servers with two environments fit in one process.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+mod build;
+mod error;
+mod file;
+mod overlay;
+mod parse;
+mod path;
+mod seed;
+#[cfg(test)]
+mod tests;
+mod units;
+mod yaml;
+
+pub use build::Secret;
+pub use error::{ConfigError, Errors, Place};
+pub use file::{Abandoned, LogFormat, Scope};
+
+/// The commented configuration file as shipped; it is also what runs when there is no file at all.
+pub const DEFAULT_YAML: &str = include_str!("../conf/llm-cache-server.yaml");
+
+/// A whole configuration, checked: every address parses, every secret is there, every file was readable.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub server: Server,
+    pub limits: Limits,
+    /// At least one; the first is the default. Names are unique.
+    pub upstreams: Vec<Upstream>,
+    pub cache: Cache,
+    pub store: Store,
+    pub log: Log,
+}
+
+/// Where the server listens and how it runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    /// At least one address; none of them overlaps another or `admin` (port 0 aside).
+    pub listen: Vec<SocketAddr>,
+    /// `None`: plain HTTP/1.1 and h2c.
+    pub tls: Option<Tls>,
+    pub admin: SocketAddr,
+    /// Worker threads, at least one; the file's 0 is already resolved to the number of cores.
+    pub threads: usize,
+    /// Zero ends the server at once.
+    pub shutdown_deadline: Duration,
+    /// How long an idle client connection stays open; at least one second.
+    pub keepalive: Duration,
+}
+
+/// A certificate and its key. Both files were readable and held the PEM blocks they should when the
+/// configuration was loaded; whether they belong together is found out by whoever uses them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tls {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// Limits on what clients and fills may take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Bytes of the longest request body.
+    pub body_bytes_max: usize,
+    /// Until a request's headers are complete.
+    pub header_timeout: Duration,
+    /// Between two reads of a request body.
+    pub body_timeout: Duration,
+    /// Bytes of the longest answer that is recorded; longer ones still reach the client.
+    pub answer_bytes_max: usize,
+    /// In-flight fills that others can join.
+    pub fills_max: usize,
+    /// How long a fill may go on after its last client left.
+    pub fill_detached_max: Duration,
+    /// A client that takes no byte for so long is dropped.
+    pub write_timeout: Duration,
+}
+
+/// One provider.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upstream {
+    /// `[a-z0-9][a-z0-9._-]*`, never a word of the path grammar.
+    pub name: String,
+    /// http or https, with a host, without query, fragment, credentials or a trailing slash in its path
+    /// (a URL without a path has the path `/`: there is no other way to write that one).
+    pub url: url::Url,
+    /// Patterns with `*` and `?`.
+    pub models: Vec<String>,
+    /// `None`: only the client's own credential goes upstream.
+    pub api_key: Option<ApiKey>,
+    pub timeouts: Timeouts,
+}
+
+/// The key an upstream is asked with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApiKey {
+    /// Not empty, and valid as part of a header value.
+    pub secret: Secret,
+    /// true: replaces the client's credential. false: used only when the client sends none.
+    pub replaces: bool,
+}
+
+/// How long an upstream may take; none of them is zero.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Timeouts {
+    /// To connect, TLS included.
+    pub connect: Duration,
+    /// From the request sent to the first byte of the answer.
+    pub first_byte: Duration,
+    /// Between two reads of the answer.
+    pub idle: Duration,
+}
+
+/// What is cached, for whom and for how long.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cache {
+    /// false: only paths under `/cache` are cached.
+    pub default_on: bool,
+    pub scope: Scope,
+    /// The operator said that everyone who can reach the port may read every answer. Always true when
+    /// `scope` is [`Scope::Shared`].
+    pub trust_network: bool,
+    pub ttl: Duration,
+    /// What a fill does when all its clients have left.
+    pub abandoned: Abandoned,
+    /// A failed answer is shared with identical requests that arrive so soon after it; may be zero.
+    pub error_linger: Duration,
+}
+
+/// Where answers are kept and how much room they get.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Store {
+    pub path: PathBuf,
+    pub memory_bytes_max: usize,
+    pub disk_bytes_max: u64,
+    pub write_queue_bytes_max: usize,
+}
+
+/// How the server speaks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    pub format: LogFormat,
+    pub level: log::LevelFilter,
+}
+
+/// Where the YAML comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    File(&'a Path),
+    /// [`DEFAULT_YAML`].
+    Embedded,
+}
+
+/// Loads the YAML, lays `env` over it, checks and builds. Relative paths are taken from the working
+/// directory. Reads the files the configuration names (secrets, certificates) to see that they are usable.
+///
+/// # Errors
+/// Every error of the file and of the variables at once, sorted by place. A file that cannot be read, or
+/// is no YAML, is one error.
+pub fn load(source: Source<'_>, env: &BTreeMap<String, String>) -> Result<Config, Errors> {
+    let mut errors = Vec::new();
+    let (text, origin) = yaml::open(source).map_err(Errors::one)?;
+    let Some(document) = yaml::read(&text, &origin, &mut errors) else {
+        return Err(Errors::new(errors));
+    };
+    let mut value = document.value;
+    let mut problems = error::Problems::new(document.marks, errors);
+    overlay::apply(&mut value, env, &mut problems);
+    let mut file = parse::parse(value, &mut problems);
+    let first = seed::apply(&mut file, env, problems.marks_mut());
+    let mut config = build::build(&file, env, &mut problems);
+    problems.finish()?;
+    if let Some(index) = first {
+        config.upstreams[..=index].rotate_right(1);
+    }
+    Ok(config)
+}
+
+/// The JSON Schema of the configuration file, for editors and other checkers.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(file::File).to_value()
+}

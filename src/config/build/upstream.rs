@@ -1,0 +1,136 @@
+//! Upstreams: names, URLs, model patterns, time limits.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use url::{Host, Url};
+
+use super::super::error::Problems;
+use super::super::file::{self, File};
+use super::super::path::Path;
+use super::super::{Server, Timeouts, Upstream};
+use super::{positive, secret};
+
+/// Words of the path grammar; an upstream of such a name could not be reached, or would hide a path.
+const RESERVED: &[&str] = &[
+    "cache",
+    "chat",
+    "completions",
+    "embeddings",
+    "health",
+    "livez",
+    "messages",
+    "metrics",
+    "models",
+    "readyz",
+    "responses",
+    "simulate",
+    "v1",
+    "v1beta",
+];
+
+/// All upstreams, in the file's order.
+pub fn build(
+    file: &File,
+    server: &Server,
+    env: &BTreeMap<String, String>,
+    problems: &mut Problems,
+) -> Vec<Upstream> {
+    let path = Path::from(["upstreams"]);
+    let mut upstreams: Vec<Upstream> = Vec::new();
+    for (index, slot) in file.upstreams.iter().enumerate() {
+        let path = path.item(index);
+        let Some(upstream) = slot else {
+            problems.report(&path, "an empty entry");
+            continue;
+        };
+        let earlier = &file.upstreams[..index];
+        if let Err(message) = check_name(upstream.name.as_deref(), earlier) {
+            problems.report(&path.key("name"), message);
+        }
+        let url = base_url(upstream.url.as_deref(), server);
+        let url = url.map_err(|message| problems.report(&path.key("url"), message));
+        for (index, model) in upstream.models.0.iter().enumerate() {
+            if model.as_deref().is_none_or(|pattern| pattern.trim().is_empty()) {
+                problems.report(&path.key("models").item(index), "an empty entry");
+            }
+        }
+        let api_key = secret::api_key(upstream, &path, env, problems);
+        let timeouts = timeouts(&upstream.timeouts, &path.key("timeouts"), problems);
+        if let (Some(name), Ok(url)) = (upstream.name.clone(), url) {
+            let models = upstream.models.0.iter().flatten().cloned().collect();
+            upstreams.push(Upstream { name, url, models, api_key, timeouts });
+        }
+    }
+    if file.upstreams.is_empty() {
+        let message = "at least one upstream is needed (- name: openai, url: https://api.openai.com/v1)";
+        problems.report(&path, message);
+    }
+    upstreams
+}
+
+fn check_name(name: Option<&str>, earlier: &[Option<file::Upstream>]) -> Result<(), String> {
+    let name = name.ok_or("is missing: an upstream needs a name, which is also its path")?;
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+    if name.is_empty() || !name.chars().all(allowed) || name.starts_with(['.', '_', '-']) {
+        return Err(format!(
+            "`{name}` is not a name: lower-case letters, digits, dots, dashes and underscores, \
+             beginning with a letter or digit"
+        ));
+    }
+    if RESERVED.contains(&name) {
+        return Err(format!("`{name}` is a word of the server's own paths: choose another name"));
+    }
+    if earlier.iter().flatten().any(|other| other.name.as_deref() == Some(name)) {
+        return Err(format!("another upstream is called `{name}` already"));
+    }
+    Ok(())
+}
+
+fn base_url(text: Option<&str>, server: &Server) -> Result<Url, String> {
+    let text = text.ok_or("is missing (write e.g. https://api.openai.com/v1)")?;
+    let example = "(write e.g. https://api.openai.com/v1)";
+    // Without the text itself: it may hold a password.
+    let mut url = Url::parse(text).map_err(|cause| format!("not a URL: {cause} {example}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("not an http or https URL {example}"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("credentials do not belong in the URL: use api_key_env or api_key_file".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("a base URL has no query (?…) and no fragment (#…)".to_owned());
+    }
+    let port = url.port_or_known_default().filter(|port| *port != 0).ok_or("port 0")?;
+    let own = server.listen.iter().chain([&server.admin]);
+    if let Some(address) = own.clone().find(|address| is_own(&url, port, **address)) {
+        return Err(format!("this server itself listens on {address}: it would ask itself"));
+    }
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    Ok(url)
+}
+
+/// Whether a URL leads to an address of ours. Names other than localhost are not looked up.
+fn is_own(url: &Url, port: u16, own: SocketAddr) -> bool {
+    let ip = match url.host() {
+        Some(Host::Ipv4(ip)) => IpAddr::V4(ip),
+        Some(Host::Ipv6(ip)) => IpAddr::V6(ip).to_canonical(),
+        Some(Host::Domain(name)) if name.trim_end_matches('.') == "localhost" => {
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        }
+        Some(Host::Domain(_)) | None => return false,
+    };
+    let local = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
+    let same = ip == own.ip() || (local(ip) && local(own.ip()));
+    port == own.port() && same
+}
+
+fn timeouts(file: &file::Timeouts, path: &Path, problems: &mut Problems) -> Timeouts {
+    let mut time = |key, value| positive(&path.key(key), value, problems);
+    Timeouts {
+        connect: time("connect", file.connect),
+        first_byte: time("first_byte", file.first_byte),
+        idle: time("idle", file.idle),
+    }
+}

@@ -1,0 +1,352 @@
+//! What is parsed: the configuration file, key by key. The comment on a field is its description in the
+//! JSON Schema, so it speaks to the operator.
+//!
+//! Nothing is required here, so that one missing key does not hide the errors of others; [`super::build`]
+//! says what is missing.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::units::{Address, Bytes, List, OnOff, Span};
+
+/// Configuration of llm-cache-server.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "llm-cache-server")]
+pub struct File {
+    /// Where the server listens and how it runs.
+    #[serde(deserialize_with = "section")]
+    pub server: Server,
+    /// Limits on what clients may take; beyond them a request is refused or passed through.
+    #[serde(deserialize_with = "section")]
+    pub limits: Limits,
+    /// The providers to ask. The first one is the default.
+    #[serde(deserialize_with = "sections")]
+    #[schemars(required, with = "Vec<Upstream>", length(min = 1))]
+    pub upstreams: Vec<Option<Upstream>>,
+    /// What is cached, for whom and for how long.
+    #[serde(deserialize_with = "section")]
+    pub cache: Cache,
+    /// Where answers are kept and how much room they get.
+    #[serde(deserialize_with = "section")]
+    pub store: Store,
+    /// What the server says about itself, on standard error.
+    #[serde(deserialize_with = "section")]
+    pub log: Log,
+}
+
+/// Where the server listens and how it runs.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Addresses for clients: HTTP/1.1 and HTTP/2 (cleartext h2c, or by ALPN with `tls`).
+    pub listen: List<Address>,
+    /// Serve TLS on `listen`. Absent: cleartext.
+    #[serde(deserialize_with = "optional_section", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Tls")]
+    pub tls: Option<Tls>,
+    /// Address for operators: /metrics, /livez, /readyz and /cache/…. Keep it away from clients.
+    pub admin: Address,
+    /// Worker threads; 0: one per core.
+    pub threads: usize,
+    /// How long in-flight answers may go on after SIGTERM. The server exits earlier if it is idle.
+    pub shutdown_deadline: Span,
+    /// How long an idle client connection is kept open; at least 1s.
+    pub keepalive: Span,
+}
+
+/// A certificate and its key, both in PEM files.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// File with the certificate, followed by its intermediates.
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    #[schemars(required, with = "PathBuf")]
+    pub cert: Option<PathBuf>,
+    /// File with the private key, not encrypted.
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    #[schemars(required, with = "PathBuf")]
+    pub key: Option<PathBuf>,
+}
+
+/// Limits on what clients may take.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Longest request body; a longer one is refused with 413.
+    pub body_bytes_max: Bytes,
+    /// How long a client may take to send its request's headers.
+    pub header_timeout: Span,
+    /// How long a client may pause while it sends a request body.
+    pub body_timeout: Span,
+    /// Longest answer that is recorded; a longer one still reaches the client, but is not kept.
+    pub answer_bytes_max: Bytes,
+    /// Answers in flight that further clients can join; beyond that, each request asks upstream itself.
+    pub fills_max: usize,
+    /// How long an answer may go on being fetched after its last client left.
+    pub fill_detached_max: Span,
+    /// A client that takes no byte of its answer for so long is dropped.
+    pub write_timeout: Span,
+}
+
+/// A provider to ask.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Upstream {
+    /// Name of the upstream, which is also its path: /NAME/…. Lower-case letters, digits, dots, dashes,
+    /// underscores; not a word of the paths such as `cache` or `v1`.
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    #[schemars(required, with = "String", regex(pattern = "^[a-z0-9][a-z0-9._-]*$"))]
+    pub name: Option<String>,
+    /// Base URL, ending where the API's own paths begin, such as https://api.openai.com/v1.
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    #[schemars(required, with = "String", regex(pattern = "^https?://"))]
+    pub url: Option<String>,
+    /// Models that are asked here when the path names no upstream: patterns with `*` and `?`.
+    pub models: List<String>,
+    /// Environment variable with the API key that replaces the client's. Absent, with no `api_key_file`
+    /// either: the client's own credential goes upstream.
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub api_key_env: Option<String>,
+    /// File with that API key, instead of `api_key_env`.
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "PathBuf")]
+    pub api_key_file: Option<PathBuf>,
+    /// How long this upstream may take.
+    #[serde(deserialize_with = "section")]
+    pub timeouts: Timeouts,
+}
+
+/// How long an upstream may take.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// To connect, TLS included. Only a failed connect is tried again.
+    pub connect: Span,
+    /// From the request sent to the first byte of its answer. Reasoning models think for minutes.
+    pub first_byte: Span,
+    /// Between two pieces of an answer.
+    pub idle: Span,
+}
+
+/// What is cached, for whom and for how long.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cache {
+    /// on: every path is cached. off: only paths under /cache.
+    #[serde(rename = "default")]
+    pub default_on: OnOff,
+    /// Who may get the answer to whose question.
+    pub scope: Scope,
+    /// Says that everyone who can reach the port may read every answer. `scope: shared` demands it.
+    pub trust_network: OnOff,
+    /// How long an answer stays valid.
+    pub ttl: Span,
+    /// What becomes of an answer in flight when all its clients have left.
+    pub abandoned: Abandoned,
+    /// A failed answer (429, 5xx, no connection) is shared with identical requests arriving so soon
+    /// after it, to spare a struggling upstream; 0s: only with those that were waiting.
+    pub error_linger: Span,
+}
+
+/// Who may get the answer to whose question.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Only clients with the same credential.
+    #[default]
+    Credential,
+    /// Everyone who can reach the port.
+    Shared,
+}
+
+/// What becomes of an answer in flight when all its clients have left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Abandoned {
+    /// It is fetched to its end and kept: it is paid for already.
+    #[default]
+    Finish,
+    /// The connection to the upstream is closed.
+    Stop,
+}
+
+/// Where answers are kept and how much room they get.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// Directory of the database, made if it is not there; relative to the working directory.
+    pub path: PathBuf,
+    /// Memory for the answers used most.
+    pub memory_bytes_max: Bytes,
+    /// Disk for all answers; beyond that the least used go.
+    pub disk_bytes_max: Bytes,
+    /// Memory for answers on their way to the disk; beyond that new ones are not written.
+    pub write_queue_bytes_max: Bytes,
+}
+
+/// What the server says about itself.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// The least important lines that are still written.
+    pub level: LogLevel,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object per line, for machines.
+    Json,
+}
+
+/// The least important log lines that are still written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        let address = |ip: Ipv4Addr, port| Address(SocketAddr::from((ip, port)));
+        Self {
+            listen: List::of([address(Ipv4Addr::UNSPECIFIED, 9999)]),
+            tls: None,
+            admin: address(Ipv4Addr::LOCALHOST, 9901),
+            threads: 0,
+            shutdown_deadline: Span::secs(25),
+            keepalive: Span::secs(60),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: Bytes::mib(32),
+            header_timeout: Span::secs(10),
+            body_timeout: Span::secs(60),
+            answer_bytes_max: Bytes::mib(64),
+            fills_max: 4096,
+            fill_detached_max: Span::secs(10 * 60),
+            write_timeout: Span::secs(60),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Span::secs(5),
+            first_byte: Span::secs(300),
+            idle: Span::secs(120),
+        }
+    }
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            default_on: OnOff(true),
+            scope: Scope::default(),
+            trust_network: OnOff(false),
+            ttl: Span::days(30),
+            abandoned: Abandoned::default(),
+            error_linger: Span::millis(200),
+        }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::from("./data"),
+            memory_bytes_max: Bytes::mib(512),
+            disk_bytes_max: Bytes::gib(20),
+            write_queue_bytes_max: Bytes::mib(64),
+        }
+    }
+}
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+/// A mapping, and nothing else: serde would also take a list of a struct's fields in their order.
+struct Mapping<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Mapping<T> {
+    type Value = Option<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("keys with values")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+    }
+}
+
+fn optional_section<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    deserializer.deserialize_any(Mapping(PhantomData))
+}
+
+/// A section with nothing in it, as when all its keys are comments, is one of defaults.
+fn section<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Deserialize<'de> + Default,
+    D: Deserializer<'de>,
+{
+    Ok(optional_section(deserializer)?.unwrap_or_default())
+}
+
+fn sections<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Option<Upstream>>, D::Error> {
+    #[derive(Deserialize)]
+    struct Slot(#[serde(deserialize_with = "optional_section")] Option<Upstream>);
+
+    let slots = Option::<Vec<Slot>>::deserialize(deserializer)?;
+    Ok(slots.unwrap_or_default().into_iter().map(|slot| slot.0).collect())
+}
+
+/// A key that may be left out, but not left empty.
+fn value<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}

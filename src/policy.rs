@@ -1,0 +1,185 @@
+//! May this be answered from the cache, may this be kept, and what may be replayed.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::api::Form;
+
+/// Headers of an answer that are true for everyone who gets it again. Anything else (cookies,
+/// request ids, rate limits, connection headers, what nobody has heard of) belongs to one exchange.
+const REPLAYED_HEADERS: &[HeaderName] =
+    &[header::CONTENT_TYPE, header::CONTENT_LANGUAGE, header::CONTENT_DISPOSITION];
+/// Headers that describe the connection and not the message (RFC 9110 §7.6.1).
+const HOP_BY_HOP: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// What a request says about how the cache may answer it (RFC 9111 §5.2.1).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RequestControl {
+    /// Do not answer from the store; the new answer replaces the old one.
+    pub no_cache: bool,
+    /// Neither answer from the store nor keep the answer.
+    pub no_store: bool,
+    /// Answer from the store or not at all.
+    pub only_if_cached: bool,
+    /// Oldest answer the client accepts, in seconds.
+    pub max_age: Option<u64>,
+}
+
+impl RequestControl {
+    /// Reads every `Cache-Control` header of a request.
+    pub fn of(headers: &HeaderMap) -> RequestControl {
+        let mut control = RequestControl::default();
+        for value in headers.get_all(header::CACHE_CONTROL) {
+            let Ok(value) = value.to_str() else { continue };
+            for directive in value.split(',') {
+                let (name, argument) =
+                    directive.split_once('=').map_or((directive, None), |(n, a)| (n, Some(a)));
+                match name.trim().to_ascii_lowercase().as_str() {
+                    "no-cache" => control.no_cache = true,
+                    "no-store" => control.no_store = true,
+                    "only-if-cached" => control.only_if_cached = true,
+                    "max-age" => match argument.map(|a| a.trim().trim_matches('"').parse()) {
+                        Some(Ok(secs)) => control.max_age = Some(secs),
+                        // An age nobody can read is no permission to serve an old answer.
+                        _ => control.no_cache = true,
+                    },
+                    _ => {}
+                }
+            }
+        }
+        control
+    }
+
+    /// Whether an answer of this age is good enough.
+    pub fn accepts_age(&self, age_secs: u64) -> bool {
+        !self.no_cache && self.max_age.is_none_or(|max| age_secs <= max)
+    }
+}
+
+/// Whether a request body is JSON by its own word.
+pub fn is_json_request(headers: &HeaderMap) -> bool {
+    media_type(headers).is_some_and(|m| m == "application/json" || m.ends_with("+json"))
+}
+
+/// Whether a body is sent in a content coding such as gzip.
+pub fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONTENT_ENCODING).iter().any(|v| v.as_bytes() != b"identity")
+}
+
+/// Which grammar an answer claims to follow, `None` if neither.
+pub fn answer_form(headers: &HeaderMap) -> Option<Form> {
+    match media_type(headers)?.as_str() {
+        "text/event-stream" => Some(Form::Stream),
+        "application/json" => Some(Form::Json),
+        _ => None,
+    }
+}
+
+/// The headers that go to everyone who gets this answer without having asked for it.
+pub fn replayed_headers(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    REPLAYED_HEADERS
+        .iter()
+        .flat_map(|name| headers.get_all(name).iter().map(|v| (name.clone(), v.clone())))
+        .collect()
+}
+
+/// The headers that go to the one client who asked: all but those of the connection.
+pub fn end_to_end_headers(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    let connection = listed_in_connection(headers);
+    headers
+        .iter()
+        .filter(|(name, _)| !is_hop_by_hop(name.as_str()) && !connection.iter().any(|c| c == name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// Whether a header describes the connection only.
+pub fn is_hop_by_hop(name: &str) -> bool {
+    HOP_BY_HOP.contains(&name)
+}
+
+/// Headers that `Connection` declares to be about this connection.
+fn listed_in_connection(headers: &HeaderMap) -> Vec<String> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect()
+}
+
+fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next()?.trim().to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn control(value: &'static str) -> RequestControl {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(value));
+        RequestControl::of(&headers)
+    }
+
+    #[test]
+    fn request_directives() {
+        let none = RequestControl::default();
+        for (value, expected) in [
+            ("", none),
+            ("no-cache", RequestControl { no_cache: true, ..none }),
+            ("No-Store", RequestControl { no_store: true, ..none }),
+            (
+                "max-age=5, only-if-cached",
+                RequestControl { max_age: Some(5), only_if_cached: true, ..none },
+            ),
+            ("max-age=\"7\"", RequestControl { max_age: Some(7), ..none }),
+            ("max-age=soon", RequestControl { no_cache: true, ..none }),
+            ("max-age", RequestControl { no_cache: true, ..none }),
+            ("no-transform", none),
+        ] {
+            assert_eq!(control(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn age_limits() {
+        assert!(control("").accepts_age(1_000_000));
+        assert!(control("max-age=10").accepts_age(10));
+        assert!(!control("max-age=10").accepts_age(11));
+        assert!(!control("no-cache").accepts_age(0));
+    }
+
+    #[test]
+    fn only_what_is_true_for_everyone_is_replayed() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("content-type", "application/json"),
+            ("set-cookie", "a=b"),
+            ("x-request-id", "r"),
+            ("x-ratelimit-remaining-requests", "9"),
+            ("connection", "x-mine"),
+            ("x-mine", "1"),
+        ] {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let names = |list: Vec<(HeaderName, HeaderValue)>| -> Vec<String> {
+            list.iter().map(|(n, _)| n.to_string()).collect()
+        };
+        assert_eq!(names(replayed_headers(&headers)), ["content-type"]);
+        assert_eq!(
+            names(end_to_end_headers(&headers)),
+            ["content-type", "set-cookie", "x-request-id", "x-ratelimit-remaining-requests"]
+        );
+    }
+}

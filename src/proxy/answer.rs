@@ -1,0 +1,156 @@
+//! Writing an answer to a client: a stored one at once, one on its way as it comes.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use pingora_core::{Error, ErrorType, Result};
+use pingora_proxy::Session;
+
+use super::ctx::Ctx;
+use super::respond::{self, Signal};
+use crate::cache::flight::{End, Follower, Next};
+use crate::cache::now_ms;
+use crate::metrics::Outcome;
+use crate::store::record::Record;
+
+/// `/simulate` pauses this long between two events of a replayed stream, as the Python ancestor
+/// did.
+const SIMULATED_PAUSE: Duration = Duration::from_millis(50);
+/// Followers that lag behind get pieces joined up to this size in one write.
+const JOIN_BYTES_MAX: usize = 64 * 1024;
+
+/// Writes a stored answer.
+pub async fn replay(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    record: &Record,
+    simulate: bool,
+) -> Result<()> {
+    let now = now_ms();
+    let ttl = record.expires_ms.saturating_sub(now) / 1000;
+    let signal = Signal {
+        age_ttl: Some((record.age_secs(now), ttl)),
+        ..Signal::of(Outcome::Hit, Some(record.key))
+    };
+    let length = Some(record.body.len() as u64);
+    let mut head =
+        respond::head(session.as_downstream(), record.status, &record.headers, length)?;
+    signal.add_to(&mut head)?;
+    ctx.head_sent(record.status);
+    session.as_downstream_mut().write_response_header(head).await?;
+    if simulate && record.stream {
+        for frame in frames(&record.body) {
+            write(session, frame).await?;
+            while_connected(session, tokio::time::sleep(SIMULATED_PAUSE)).await?;
+        }
+    } else {
+        write(session, record.body.clone()).await?;
+    }
+    session.as_downstream_mut().write_response_body(Bytes::new(), true).await
+}
+
+/// Writes an answer as it arrives. `leader`: this client's request is the one that was sent.
+/// Returns the tokens of the answer if it ended properly and the provider counted them.
+pub async fn follow(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    mut follower: Follower,
+    signal: &Signal,
+    leader: bool,
+) -> Result<Option<(u64, u64)>> {
+    let head = match while_connected(session, follower.head()).await? {
+        Ok(head) => head,
+        Err(End::Failed(error)) => {
+            respond::error(session, ctx, &error, Some(signal)).await?;
+            return Ok(None);
+        }
+        Err(End::Broken(why)) => return broken(ctx, why),
+        Err(End::Complete) => return broken(ctx, "no-head"),
+    };
+    let headers = if leader { &head.headers } else { &head.shared_headers };
+    let mut response =
+        respond::head(session.as_downstream(), head.status, headers, head.content_length)?;
+    signal.add_to(&mut response)?;
+    ctx.head_sent(head.status);
+    session.as_downstream_mut().write_response_header(response).await?;
+    loop {
+        match while_connected(session, follower.next()).await? {
+            Next::Pieces(pieces) => {
+                for piece in join(pieces) {
+                    write(session, piece).await?;
+                }
+            }
+            Next::End(End::Complete) => break,
+            Next::End(End::Broken(why)) => return broken(ctx, why),
+            Next::End(End::Failed(error)) => return broken(ctx, error.code),
+        }
+    }
+    session.as_downstream_mut().write_response_body(Bytes::new(), true).await?;
+    Ok(follower.flight().usage())
+}
+
+/// Waits for the head and says whether it is a refusal.
+pub async fn is_refused(session: &mut Session, follower: &mut Follower) -> Result<bool> {
+    Ok(match while_connected(session, follower.head()).await? {
+        Ok(head) => head.status >= 400,
+        Err(_) => true,
+    })
+}
+
+/// Waits for something, but not for longer than the client does.
+async fn while_connected<T>(
+    session: &mut Session,
+    wait: impl Future<Output = T>,
+) -> Result<T> {
+    tokio::select! {
+        biased;
+        done = wait => Ok(done),
+        gone = session.as_downstream_mut().read_body_or_idle(true) => Err(match gone {
+            Ok(_) => Error::explain(ErrorType::ConnectionClosed, "the client left"),
+            Err(e) => e.into_down(),
+        }),
+    }
+}
+
+async fn write(session: &mut Session, bytes: Bytes) -> Result<()> {
+    let written = session.as_downstream_mut().write_response_body(bytes, false).await;
+    written.map_err(|e| e.into_down())
+}
+
+/// An error that makes pingora cut the connection without ending the body.
+fn broken<T>(ctx: &mut Ctx, why: &'static str) -> Result<T> {
+    ctx.account.detail = Some(why.into());
+    Error::e_explain(ErrorType::ConnectionClosed, "the answer broke off").map_err(|e: Box<Error>| e.into_up())
+}
+
+/// Splits an event stream behind its blank lines. A stream with other line ends stays whole.
+fn frames(body: &Bytes) -> Vec<Bytes> {
+    let mut rest = body.clone();
+    let mut frames = Vec::new();
+    while let Some(end) = memchr::memmem::find(&rest, b"\n\n") {
+        frames.push(rest.split_to(end + 2));
+    }
+    if !rest.is_empty() {
+        frames.push(rest);
+    }
+    frames
+}
+
+/// Joins neighbours, so that a burst costs few writes.
+fn join(pieces: Vec<Bytes>) -> Vec<Bytes> {
+    if pieces.len() < 2 {
+        return pieces;
+    }
+    let mut joined = Vec::new();
+    let mut open = BytesMut::new();
+    for piece in pieces {
+        if !open.is_empty() && open.len() + piece.len() > JOIN_BYTES_MAX {
+            joined.push(open.split().freeze());
+        }
+        open.extend_from_slice(&piece);
+    }
+    if !open.is_empty() {
+        joined.push(open.freeze());
+    }
+    joined
+}

@@ -1,0 +1,69 @@
+//! Reading a request's body: bounded in bytes and in time.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, EXPECT};
+use pingora_core::Result;
+use pingora_core::protocols::http::ServerSession;
+
+/// What became of reading a body.
+pub enum Body {
+    /// All of it.
+    Whole(Bytes),
+    /// Longer than the limit; what is left of it is still unread.
+    TooLarge,
+    /// The client paused for longer than it may.
+    TimedOut,
+}
+
+/// Reads the whole body. A client that announces too much is refused before it sends anything, one
+/// that waits for permission (`Expect: 100-continue`) gets it.
+pub async fn read(
+    session: &mut ServerSession,
+    bytes_max: usize,
+    pause_max: Duration,
+) -> Result<Body> {
+    let announced = announced_length(session);
+    if announced.is_some_and(|length| length > bytes_max as u64) {
+        return Ok(Body::TooLarge);
+    }
+    if expects_continue(session) && !session.is_http2() {
+        session.write_continue_response().await?;
+    }
+    let mut first: Option<Bytes> = None;
+    let mut rest = BytesMut::new();
+    loop {
+        let read = tokio::time::timeout(pause_max, session.read_request_body()).await;
+        let Ok(piece) = read else { return Ok(Body::TimedOut) };
+        let Some(piece) = piece? else { break };
+        let so_far = first.as_ref().map_or(0, Bytes::len) + rest.len();
+        if so_far + piece.len() > bytes_max {
+            return Ok(Body::TooLarge);
+        }
+        match &first {
+            // Most bodies arrive in one piece, which then is not copied.
+            None => first = Some(piece),
+            Some(head) => {
+                if rest.is_empty() {
+                    let announced = announced.and_then(|l| usize::try_from(l).ok()).unwrap_or(0);
+                    rest.reserve(announced.max(head.len() + piece.len()));
+                    rest.extend_from_slice(head);
+                    first = Some(Bytes::new());
+                }
+                rest.extend_from_slice(&piece);
+            }
+        }
+    }
+    Ok(Body::Whole(if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() }))
+}
+
+/// Whether the client waits for permission to send its body.
+pub fn expects_continue(session: &ServerSession) -> bool {
+    let expect = session.req_header().headers.get(EXPECT);
+    expect.is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+fn announced_length(session: &ServerSession) -> Option<u64> {
+    session.req_header().headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

@@ -1,0 +1,202 @@
+//! Steps 7 to 9: the one request to the upstream, detached from the client that caused it.
+//!
+//! A fill is a pingora subrequest: it runs through the phases of `proxy.rs` with
+//! [`Role::Fill`](super::ctx::Role), and what comes back is recorded into its flight by the miss
+//! handler. Its body is handed over whole, which is how bodies of any size and framing reach the
+//! upstream byte for byte (pingora replays at most 64 KiB of a body that was read early).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Version;
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use parking_lot::Mutex;
+use pingora::http::RequestHeader;
+use pingora_core::protocols::http::HttpTask;
+use pingora_core::{Error, ErrorType, Result};
+use pingora_proxy::Session;
+use pingora_proxy::subrequest::{BodyMode, Ctx as SubrequestCtx, UserCtx};
+
+use super::LlmProxy;
+use super::ctx::{Ctx, Fill, Role, Target};
+use crate::api::{Api, Facts};
+use crate::cache::flight::{End, Flight};
+use crate::cache::flights::FillGuard;
+use crate::cache::record_miss::{FillSubject, Recorder};
+use crate::config::{Abandoned, Timeouts};
+use crate::error::ApiError;
+use crate::key::Key;
+use crate::metrics::UpstreamErrorKind;
+
+/// What a client asks of an upstream.
+pub struct Asked {
+    /// The API.
+    pub api: Api,
+    /// What the body says.
+    pub facts: Facts,
+    /// The body, untouched.
+    pub body: Bytes,
+    /// Where to ask.
+    pub target: Target,
+}
+
+/// The fill on its way from the client's request to its own.
+type Parcel = Option<Box<Fill>>;
+
+/// Starts the fill in a task of its own.
+pub fn spawn(
+    proxy: &LlmProxy,
+    session: &mut Session,
+    asked: Asked,
+    guard: FillGuard,
+    key: Option<Key>,
+) -> Result<()> {
+    let Asked { api, facts, body, target } = asked;
+    let flight = guard.flight().clone();
+    let upstream = target.upstream.clone();
+    let subject = FillSubject { key, api, facts, upstream: upstream.name().to_owned() };
+    let recorder = Recorder::new(proxy.cache, flight.clone(), subject);
+    let fill = Fill {
+        guard,
+        recorder: Arc::new(Mutex::new(Some(recorder))),
+        key,
+        body: body.clone(),
+        target,
+    };
+    let parcel: Parcel = Some(Box::new(fill));
+    let user_ctx: UserCtx = Box::new(parcel);
+    // Also for an empty body: otherwise pingora would drop the headers that describe it.
+    let context =
+        SubrequestCtx::builder().user_ctx(user_ctx).body_mode(BodyMode::ExpectBody).build();
+
+    let Some(spawner) = session.subrequest_spawner.take() else {
+        return Error::e_explain(ErrorType::InternalError, "no subrequests on this session");
+    };
+    // A subrequest is made from the request's text, and its parser only knows HTTP/1.
+    let version = session.req_header().version;
+    session.req_header_mut().set_version(Version::HTTP_11);
+    let (request, mut handle) = spawner.create_subrequest(&session.downstream_session, context);
+    session.req_header_mut().set_version(version);
+
+    if !body.is_empty() && handle.tx.try_send(HttpTask::Body(Some(body), true)).is_err() {
+        return Error::e_explain(ErrorType::InternalError, "the subrequest takes no body");
+    }
+    let watch = Watch {
+        flight,
+        timeouts: upstream.timeouts().clone(),
+        upstream: upstream.name().to_owned(),
+        // An answer that cannot be kept is of no use to anyone but its client.
+        abandoned: if key.is_some() { proxy.abandoned } else { Abandoned::Stop },
+        detached_max: proxy.limits.fill_detached_max,
+        metrics: proxy.cache.metrics().clone(),
+    };
+    tokio::spawn(async move {
+        // The recorder has everything; what the subrequest writes to its "client" is dropped. The
+        // sender must live as long: its end would mean that the client left.
+        let exchange = async {
+            tokio::join!(request.run(), async { while handle.rx.recv().await.is_some() {} });
+        };
+        tokio::select! {
+            () = exchange => {}
+            () = watch.run() => {}
+        }
+        drop(handle.tx);
+    });
+    Ok(())
+}
+
+/// In the subrequest's first phase: takes the fill out of the parcel.
+pub fn unpack(session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+    let Some(context) = session.subrequest_ctx.as_mut() else { return Ok(false) };
+    let parcel = context.user_ctx_mut().and_then(|user| user.downcast_mut::<Parcel>());
+    let Some(fill) = parcel.and_then(Option::take) else {
+        return Error::e_explain(ErrorType::InternalError, "a subrequest that is no fill");
+    };
+    frame(session.req_header_mut(), fill.body.len())?;
+    ctx.role = Role::Fill(fill);
+    Ok(true)
+}
+
+/// The body is whole now, whatever its framing was, and is stored as plain bytes.
+fn frame(request: &mut RequestHeader, length: usize) -> Result<()> {
+    request.remove_header(&TRANSFER_ENCODING);
+    request.remove_header(&EXPECT);
+    request.insert_header(CONTENT_LENGTH, length)?;
+    request.insert_header(ACCEPT_ENCODING, "identity")
+}
+
+/// Ends fills that take too long or that nobody waits for.
+struct Watch {
+    flight: Arc<Flight>,
+    timeouts: Timeouts,
+    upstream: String,
+    abandoned: Abandoned,
+    detached_max: Duration,
+    metrics: Arc<crate::metrics::Metrics>,
+}
+
+impl Watch {
+    /// Resolves when the fill is to be stopped.
+    async fn run(self) {
+        tokio::select! {
+            () = self.silent() => {
+                self.metrics.upstream_errors(&self.upstream, UpstreamErrorKind::Timeout).inc();
+                let error = ApiError::upstream_timeout(&self.upstream);
+                self.flight.end(match self.flight.head() {
+                    None => End::Failed(error),
+                    Some(_) => End::Broken("upstream-timeout"),
+                });
+            }
+            () = self.unwanted() => self.flight.end(End::Broken("abandoned")),
+        }
+    }
+
+    /// Resolves once the upstream has been silent for too long.
+    async fn silent(&self) {
+        let mut progress = self.flight.progress();
+        loop {
+            progress.borrow_and_update();
+            let Some(silence) = self.flight.silence() else {
+                // Connecting has limits of its own.
+                if progress.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            };
+            let limit = if silence.answering {
+                self.timeouts.idle
+            } else {
+                self.timeouts.first_byte
+            };
+            let deadline = silence.since + limit;
+            if Instant::now() >= deadline {
+                return;
+            }
+            let sleep = tokio::time::sleep_until(deadline.into());
+            if silence.answering {
+                // Pieces only move the deadline, which is looked at when it comes.
+                sleep.await;
+            } else {
+                tokio::select! {
+                    () = sleep => {}
+                    changed = progress.changed() => if changed.is_err() { return },
+                }
+            }
+        }
+    }
+
+    /// Resolves once nobody has been waiting for longer than is allowed.
+    async fn unwanted(&self) {
+        loop {
+            self.flight.deserted().await;
+            if self.abandoned == Abandoned::Stop {
+                return;
+            }
+            tokio::time::sleep(self.detached_max).await;
+            if self.flight.followers() == 0 {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! A client's request, steps 1 to 6: route, identify, read, key, look up, join.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use pingora_core::Result;
+use pingora_core::protocols::http::ServerSession;
+use pingora_proxy::Session;
+
+use super::answer;
+use super::body::{self, Body};
+use super::ctx::{Ctx, Role, Target};
+use super::fill::Asked;
+use super::question::Question;
+use super::respond::{self, Signal};
+use super::{LlmProxy, fill};
+use crate::api::Api;
+use crate::cache::flights::{Joined, Lead};
+use crate::cache::now_ms;
+use crate::config::Scope;
+use crate::error::ApiError;
+use crate::key::{Key, KeyParts};
+use crate::metrics::Outcome;
+use crate::policy::{self, RequestControl};
+use crate::store::record::Record;
+use crate::tenant::Tenant;
+
+/// What is left of a body after an early answer is read for this long, so that the connection can
+/// be used again.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// A body announced to be longer than the limit times this is not worth draining.
+const DRAIN_FACTOR: u64 = 4;
+
+/// Answers a request, or makes it pass through. True: it has been answered.
+pub async fn serve(proxy: &LlmProxy, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+    let request = session.req_header();
+    let path = request.uri.path();
+    if path == "/health" && matches!(request.method, Method::GET | Method::HEAD) {
+        respond::json(session, ctx, 200, br#"{"status":"ok"}"#.to_vec(), None).await?;
+        return Ok(true);
+    }
+    if !request.raw_path_is_utf8() {
+        let error = ApiError::bad_request("the path is not UTF-8");
+        return answer_early(session, ctx, &error, None).await;
+    }
+    let route = proxy.router.route(path);
+    let mut visit = Visit {
+        api: None,
+        named: route.upstream,
+        may_cache: proxy.cache_default || route.cache,
+        simulate: route.simulate,
+        rest: route.rest.to_owned(),
+        query: request.uri.query().map(str::to_owned),
+        control: RequestControl::of(&request.headers),
+        tenant: Tenant::of(&request.headers),
+    };
+    ctx.account.api = route.api;
+    ctx.account.tenant = Some(visit.tenant);
+    let readable = request.method == Method::POST
+        && policy::is_json_request(&request.headers)
+        && !policy::is_encoded(&request.headers);
+    visit.api = route.api.filter(|_| readable);
+    let Some(api) = visit.api else {
+        pass_through(proxy, ctx, visit, route.api);
+        return Ok(false);
+    };
+
+    let limits = &proxy.limits;
+    let body = body::read(session.as_downstream_mut(), limits.body_bytes_max, limits.body_timeout);
+    let body = match body.await? {
+        Body::Whole(body) => body,
+        Body::TooLarge => {
+            let error = ApiError::body_too_large(limits.body_bytes_max);
+            return answer_early(session, ctx, &error, Some(limits.body_bytes_max)).await;
+        }
+        Body::TimedOut => {
+            session.as_downstream_mut().set_keepalive(None);
+            return answer_early(session, ctx, &ApiError::body_timeout(), None).await;
+        }
+    };
+    let question = proxy.questions.read(visit.tenant, api, &body);
+    ctx.account.model = question.facts.model.clone();
+    let index = visit
+        .named
+        .unwrap_or_else(|| proxy.router.upstream_for(question.facts.model.as_deref()));
+    let Some(upstream) = proxy.upstream(index) else {
+        return answer_early(session, ctx, &ApiError::internal(), None).await;
+    };
+    ctx.account.upstream = Some(upstream.clone());
+    let target = Target {
+        upstream,
+        api: Some(api),
+        rest: visit.rest.clone(),
+        query: visit.query.clone(),
+        attempts: 0,
+    };
+    let asked = Asked { api, facts: question.facts.clone(), body, target };
+    match key_of(proxy, session.as_downstream(), &visit, &asked, &question) {
+        Ok(key) => cached(proxy, session, ctx, &visit, asked, key).await?,
+        Err(reason) => uncached(proxy, session, ctx, &visit, asked, reason).await?,
+    }
+    Ok(true)
+}
+
+/// What is known before the body is.
+struct Visit {
+    api: Option<Api>,
+    named: Option<usize>,
+    may_cache: bool,
+    simulate: bool,
+    rest: String,
+    query: Option<String>,
+    control: RequestControl,
+    tenant: Tenant,
+}
+
+/// The key, or why the request is not to be cached.
+fn key_of(
+    proxy: &LlmProxy,
+    session: &ServerSession,
+    visit: &Visit,
+    asked: &Asked,
+    question: &Question,
+) -> Result<Key, &'static str> {
+    if !visit.may_cache {
+        return Err("cache-off");
+    }
+    if visit.control.no_store {
+        return Err("no-store");
+    }
+    let body = question.digest?;
+    let headers = &session.req_header().headers;
+    let in_key: Vec<(&str, &[u8])> = asked
+        .api
+        .key_headers()
+        .iter()
+        .flat_map(|name| headers.get_all(*name).iter().map(|v| (*name, v.as_bytes())))
+        .collect();
+    let tenant = match proxy.scope {
+        Scope::Credential => visit.tenant,
+        Scope::Shared => Tenant::SHARED,
+    };
+    let parts = KeyParts {
+        tenant: tenant.as_bytes(),
+        upstream: asked.target.upstream.identity(),
+        api: asked.api.label(),
+        path: &visit.rest,
+        query: visit.query.as_deref().unwrap_or_default(),
+        headers: &in_key,
+        body: &body,
+    };
+    Ok(parts.key())
+}
+
+/// Steps 5 and 6: from a tier, from a fill that is under way, or by beginning one.
+async fn cached(
+    proxy: &LlmProxy,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    visit: &Visit,
+    asked: Asked,
+    key: Key,
+) -> Result<()> {
+    ctx.account.key = Some(key);
+    let stored = if visit.control.no_cache { None } else { proxy.cache.lookup(&key).await };
+    let too_old = match stored {
+        Some(record) if visit.control.accepts_age(record.age_secs(now_ms())) => {
+            return hit(proxy, session, ctx, visit, &record).await;
+        }
+        stored => stored.is_some(),
+    };
+    if visit.control.only_if_cached {
+        let signal = Signal {
+            detail: Some("only-if-cached"),
+            ..Signal::of(Outcome::Bypass, Some(key))
+        };
+        ctx.account.outcome = Some(Outcome::Error);
+        return respond::error(session, ctx, &ApiError::only_if_cached(), Some(&signal)).await;
+    }
+    if too_old || visit.control.no_cache {
+        let lead = proxy.cache.begin(key, visit.tenant);
+        return lead_the_way(proxy, session, ctx, asked, lead, Signal::of(Outcome::Refresh, Some(key)))
+            .await;
+    }
+    match proxy.cache.join(key, visit.tenant) {
+        Err(record) => hit(proxy, session, ctx, visit, &record).await,
+        Ok(Joined::Lead(lead)) => {
+            let signal = Signal::of(Outcome::Miss, Some(key));
+            lead_the_way(proxy, session, ctx, asked, lead, signal).await
+        }
+        Ok(Joined::Follow(mut follower)) => {
+            let signal = Signal::of(Outcome::Coalesced, Some(key));
+            ctx.account.outcome = Some(signal.outcome);
+            let _following = proxy.following();
+            // What an upstream refuses to one credential says nothing about another.
+            let foreign = follower.flight().tenant() != visit.tenant;
+            if foreign && answer::is_refused(session, &mut follower).await? {
+                let lead = proxy.cache.begin(key, visit.tenant);
+                let signal = Signal::of(Outcome::Miss, Some(key));
+                return lead_the_way(proxy, session, ctx, asked, lead, signal).await;
+            }
+            let usage = answer::follow(session, ctx, follower, &signal, false).await?;
+            proxy.saved(ctx, usage);
+            Ok(())
+        }
+    }
+}
+
+async fn uncached(
+    proxy: &LlmProxy,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    visit: &Visit,
+    asked: Asked,
+    reason: &'static str,
+) -> Result<()> {
+    let signal = Signal { detail: Some(reason), ..Signal::of(Outcome::Bypass, None) };
+    let lead = proxy.cache.alone(visit.tenant);
+    lead_the_way(proxy, session, ctx, asked, lead, signal).await
+}
+
+async fn hit(
+    proxy: &LlmProxy,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    visit: &Visit,
+    record: &Arc<Record>,
+) -> Result<()> {
+    ctx.account.outcome = Some(Outcome::Hit);
+    answer::replay(session, ctx, record, visit.simulate).await?;
+    proxy.saved(ctx, record.usage);
+    Ok(())
+}
+
+/// Begins the fill and follows it like everyone else.
+async fn lead_the_way(
+    proxy: &LlmProxy,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    asked: Asked,
+    lead: Lead,
+    signal: Signal,
+) -> Result<()> {
+    ctx.account.outcome = Some(signal.outcome);
+    if let Some(detail) = signal.detail {
+        ctx.account.detail = Some(detail.into());
+    }
+    let Lead { guard, follower } = lead;
+    fill::spawn(proxy, session, asked, guard, signal.key)?;
+    let _following = proxy.following();
+    answer::follow(session, ctx, follower, &signal, true).await?;
+    Ok(())
+}
+
+/// Leaves the request to pingora, which forwards it as it is.
+fn pass_through(proxy: &LlmProxy, ctx: &mut Ctx, visit: Visit, api: Option<Api>) {
+    let index = visit.named.unwrap_or(0);
+    let Some(upstream) = proxy.upstream(index) else { return };
+    ctx.account.upstream = Some(upstream.clone());
+    ctx.account.outcome = Some(Outcome::Bypass);
+    ctx.role = Role::PassThrough(Target {
+        upstream,
+        api,
+        rest: visit.rest,
+        query: visit.query,
+        attempts: 0,
+    });
+}
+
+/// Answers with an error before the body has been read. What is left of the body is read and
+/// dropped if it is little, so that the next request on the connection is understood.
+async fn answer_early(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    error: &ApiError,
+    bytes_max: Option<usize>,
+) -> Result<bool> {
+    let downstream = session.as_downstream_mut();
+    let length = downstream.req_header().headers.get(http::header::CONTENT_LENGTH);
+    let length = length.and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+    let too_long = bytes_max.zip(length).is_some_and(|(m, l)| l > (m as u64) * DRAIN_FACTOR);
+    // A client that waits for permission may or may not send its body after a refusal.
+    let keep = !too_long && !body::expects_continue(downstream);
+    downstream.set_total_drain_timeout(Some(DRAIN_MAX));
+    downstream.set_close_on_response_before_downstream_finish(!keep);
+    ctx.account.outcome = Some(Outcome::Error);
+    let signal = ctx.account.api.map(|_| Signal {
+        detail: Some(error.code),
+        ..Signal::of(Outcome::Bypass, None)
+    });
+    respond::error(session, ctx, error, signal.as_ref()).await?;
+    if keep && session.as_downstream_mut().drain_request_body().await.is_err() {
+        session.as_downstream_mut().set_keepalive(None);
+    }
+    Ok(true)
+}

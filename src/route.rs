@@ -1,0 +1,139 @@
+//! From a request's path to what is asked, whom, and whether the cache may answer.
+//!
+//! The grammar is the one of the Python ancestor, in any order before the API's own path:
+//! `[/simulate][/{upstream}][/cache][/v1]/chat/completions`. Nothing is decoded or tidied up: a
+//! path that is not exactly one of ours goes upstream as it came.
+
+use wildmatch::WildMatch;
+
+use crate::api::Api;
+
+/// What a path means. `rest` is the path behind the upstream's base URL, with its slash.
+#[derive(Debug, PartialEq)]
+pub struct Route<'a> {
+    /// Index of the upstream the path names.
+    pub upstream: Option<usize>,
+    /// The path says `/cache`.
+    pub cache: bool,
+    /// The path says `/simulate`: hits are replayed at a reader's pace.
+    pub simulate: bool,
+    /// The API, if it is one whose answers can be cached.
+    pub api: Option<Api>,
+    /// What is appended to the upstream's base URL.
+    pub rest: &'a str,
+}
+
+/// Names and model patterns of the upstreams, in the order of the configuration.
+pub struct Router {
+    names: Vec<String>,
+    patterns: Vec<(WildMatch, usize)>,
+}
+
+impl Router {
+    /// `upstreams`: name and model patterns of each, the default one first.
+    pub fn new<'a>(upstreams: impl Iterator<Item = (&'a str, &'a [String])>) -> Router {
+        let mut router = Router { names: Vec::new(), patterns: Vec::new() };
+        for (index, (name, models)) in upstreams.enumerate() {
+            router.names.push(name.to_owned());
+            router.patterns.extend(models.iter().map(|m| (WildMatch::new(m), index)));
+        }
+        router
+    }
+
+    /// Reads a path (without its query).
+    pub fn route<'a>(&self, path: &'a str) -> Route<'a> {
+        let mut route =
+            Route { upstream: None, cache: false, simulate: false, api: None, rest: path };
+        while let Some((segment, rest)) = first_segment(route.rest) {
+            match segment {
+                "simulate" if !route.simulate => route.simulate = true,
+                "cache" if !route.cache => route.cache = true,
+                name => match self.names.iter().position(|n| n == name) {
+                    Some(index) if route.upstream.is_none() => route.upstream = Some(index),
+                    _ => break,
+                },
+            }
+            route.rest = rest;
+        }
+        // A base URL ends where the API's own paths begin, so `/v1` belongs to the client's side.
+        if let Some(("v1", rest)) = first_segment(route.rest) {
+            route.rest = rest;
+        }
+        route.api = route.rest.strip_prefix('/').and_then(Api::from_path);
+        route
+    }
+
+    /// The upstream for a model when the path names none: the first pattern that fits, else the
+    /// default.
+    pub fn upstream_for(&self, model: Option<&str>) -> usize {
+        let fits = |model: &str| self.patterns.iter().find(|(pattern, _)| pattern.matches(model));
+        model.and_then(fits).map_or(0, |(_, index)| *index)
+    }
+}
+
+/// Splits `/a/b` into `a` and `/b`. The last segment is not split off: it is never a prefix.
+fn first_segment(path: &str) -> Option<(&str, &str)> {
+    let path = path.strip_prefix('/')?;
+    let end = path.find('/')?;
+    path.split_at_checked(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn router() -> Router {
+        let models = ["gpt-*".to_owned(), "o1*".to_owned()];
+        let claude = ["claude-*".to_owned()];
+        Router::new([("openai", &models[..]), ("anthropic", &claude[..])].into_iter())
+    }
+
+    #[test]
+    fn paths() {
+        let chat = Some(Api::OpenAiChat);
+        for (path, upstream, cache, simulate, api, rest) in [
+            ("/chat/completions", None, false, false, chat, "/chat/completions"),
+            ("/v1/chat/completions", None, false, false, chat, "/chat/completions"),
+            ("/cache/v1/chat/completions", None, true, false, chat, "/chat/completions"),
+            ("/openai/cache/chat/completions", Some(0), true, false, chat, "/chat/completions"),
+            ("/cache/openai/v1/chat/completions", Some(0), true, false, chat, "/chat/completions"),
+            (
+                "/simulate/anthropic/cache/v1/messages",
+                Some(1),
+                true,
+                true,
+                Some(Api::AnthropicMessages),
+                "/messages",
+            ),
+            ("/v1/models", None, false, false, None, "/models"),
+            ("/models", None, false, false, None, "/models"),
+            ("/anthropic/v1/models", Some(1), false, false, None, "/models"),
+            ("/cache/models", None, true, false, None, "/models"),
+            ("/unknown/chat/completions", None, false, false, None, "/unknown/chat/completions"),
+            ("//v1/chat/completions", None, false, false, None, "//v1/chat/completions"),
+            ("/v1/chat%2fcompletions", None, false, false, None, "/chat%2fcompletions"),
+            ("/v1/Chat/completions", None, false, false, None, "/Chat/completions"),
+            ("/v1/chat/completions/", None, false, false, None, "/chat/completions/"),
+            ("/cache/cache/chat/completions", None, true, false, None, "/cache/chat/completions"),
+            ("/v1/v1/chat/completions", None, false, false, None, "/v1/chat/completions"),
+            ("/", None, false, false, None, "/"),
+            ("*", None, false, false, None, "*"),
+        ] {
+            let expected = Route { upstream, cache, simulate, api, rest };
+            assert_eq!(router().route(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn models() {
+        for (model, index) in [
+            (Some("gpt-5"), 0),
+            (Some("claude-opus"), 1),
+            (Some("mistral"), 0),
+            (Some("my-claude-x"), 0),
+            (None, 0),
+        ] {
+            assert_eq!(router().upstream_for(model), index, "{model:?}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Who is asking. Entries of one tenant are invisible to every other.
+
+use http::HeaderMap;
+
+/// Every header by which providers tell accounts apart. All of them count, in this order, with all
+/// their values: two requests that differ in any of them are different tenants.
+const IDENTITY_HEADERS: &[&str] = &[
+    "authorization",
+    "proxy-authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "openai-organization",
+    "openai-project",
+    "cookie",
+];
+/// The headers of [`IDENTITY_HEADERS`] that a provider accepts as a credential.
+pub const CREDENTIAL_HEADERS: &[&str] = &["authorization", "x-api-key", "api-key", "x-goog-api-key"];
+/// Keeps these digests apart from every other use of BLAKE3.
+const CONTEXT: &str = "llm-cache-server 2026-11 tenant";
+
+/// A digest of the credentials a request carries. The credentials themselves are never kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Tenant([u8; 32]);
+
+impl Tenant {
+    /// The tenant all clients belong to when entries are shared.
+    pub const SHARED: Tenant = Tenant([0; 32]);
+
+    /// The tenant of a request, by its headers.
+    pub fn of(headers: &HeaderMap) -> Tenant {
+        let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
+        for name in IDENTITY_HEADERS {
+            for value in headers.get_all(*name) {
+                hasher.update(&(name.len() as u64).to_le_bytes());
+                hasher.update(name.as_bytes());
+                hasher.update(&(value.len() as u64).to_le_bytes());
+                hasher.update(value.as_bytes());
+            }
+        }
+        Tenant(*hasher.finalize().as_bytes())
+    }
+
+    /// The digest, for the cache key.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Enough of the digest to tell tenants apart in a log, and not a credential.
+    pub fn short(&self) -> String {
+        hex::encode(self.0.first_chunk::<4>().unwrap_or(&[0; 4]))
+    }
+}
+
+/// Whether a request brings a credential of its own.
+pub fn has_credential(headers: &HeaderMap) -> bool {
+    CREDENTIAL_HEADERS.iter().any(|name| headers.contains_key(*name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant(headers: &[(&str, &str)]) -> Tenant {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            let name: http::HeaderName = name.parse().unwrap();
+            map.append(name, value.parse().unwrap());
+        }
+        Tenant::of(&map)
+    }
+
+    #[test]
+    fn every_credential_header_counts() {
+        let plain = tenant(&[("authorization", "Bearer a")]);
+        assert_eq!(plain, tenant(&[("authorization", "Bearer a"), ("user-agent", "x")]));
+        for other in [
+            tenant(&[]),
+            tenant(&[("authorization", "Bearer b")]),
+            tenant(&[("x-api-key", "Bearer a")]),
+            tenant(&[("authorization", "Bearer a"), ("api-key", "k")]),
+            tenant(&[("authorization", "Bearer a"), ("authorization", "Bearer b")]),
+            tenant(&[("authorization", "Bearer a"), ("openai-organization", "o")]),
+        ] {
+            assert_ne!(plain, other);
+        }
+    }
+
+    #[test]
+    fn no_value_can_pose_as_another_header() {
+        let one = tenant(&[("authorization", "x"), ("api-key", "y")]);
+        assert_ne!(one, tenant(&[("authorization", "xapi-keyy")]));
+    }
+}

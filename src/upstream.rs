@@ -1,0 +1,197 @@
+//! An upstream: where it is, how long it may take, which credential it gets.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use http::header::{AUTHORIZATION, HOST};
+use http::{HeaderName, HeaderValue, Uri};
+use parking_lot::Mutex;
+use pingora_core::protocols::{ALPN, TcpKeepalive};
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType, OrErr, Result};
+use pingora::http::RequestHeader;
+
+use crate::api::Api;
+use crate::config;
+use crate::error::ApiError;
+use crate::metrics::UpstreamErrorKind;
+use crate::tenant::{self, CREDENTIAL_HEADERS};
+
+/// An unused connection is closed after this time: shorter than the idle limits of the providers'
+/// front ends (OpenAI, Anthropic and cloud load balancers keep 60 s and more), since a request on
+/// a connection that dies under it cannot be repeated.
+const POOL_IDLE: Duration = Duration::from_secs(30);
+/// How long addresses are believed before the name is looked up again.
+const ADDRESSES_TTL: Duration = Duration::from_secs(30);
+/// Requests on one HTTP/2 connection; servers commonly allow 100.
+const H2_STREAMS: usize = 100;
+
+/// One configured upstream.
+pub struct Upstream {
+    config: config::Upstream,
+    host: String,
+    port: u16,
+    tls: bool,
+    authority: HeaderValue,
+    addresses: Mutex<Option<Addresses>>,
+}
+
+struct Addresses {
+    list: Vec<SocketAddr>,
+    looked_up: Instant,
+}
+
+impl Upstream {
+    /// Prepares an upstream. The URL has been checked by the configuration.
+    pub fn new(config: config::Upstream) -> Result<Upstream> {
+        let tls = config.url.scheme() == "https";
+        let host = config.url.host_str().unwrap_or_default().to_owned();
+        let port = config.url.port_or_known_default().unwrap_or(443);
+        let authority = match config.url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.clone(),
+        };
+        let authority = HeaderValue::from_str(&authority)
+            .or_err(ErrorType::InternalError, "the upstream's host is no header value")?;
+        Ok(Upstream { config, host, port, tls, authority, addresses: Mutex::new(None) })
+    }
+
+    /// The configured name: a metric label and a path prefix.
+    pub fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// What makes answers of this upstream differ from those of another: its URL. Renaming an
+    /// upstream keeps its entries.
+    pub fn identity(&self) -> &str {
+        self.config.url.as_str()
+    }
+
+    /// How long it may take.
+    pub fn timeouts(&self) -> &config::Timeouts {
+        &self.config.timeouts
+    }
+
+    /// Where to connect to. `attempt` moves on through the host's addresses.
+    pub async fn peer(&self, attempt: usize) -> Result<Box<HttpPeer>> {
+        let addresses = self.resolve().await?;
+        let address = addresses
+            .get(attempt % addresses.len().max(1))
+            .ok_or_else(|| Error::explain(ErrorType::ConnectNoRoute, "the host has no address"))?;
+        let timeouts = &self.config.timeouts;
+        let mut peer = HttpPeer::new(*address, self.tls, self.host.clone());
+        let options = &mut peer.options;
+        options.connection_timeout = Some(timeouts.connect);
+        options.total_connection_timeout = Some(timeouts.connect * 2);
+        // The finer limits (first byte, idle) are kept by whoever watches the exchange.
+        options.read_timeout = Some(timeouts.first_byte.max(timeouts.idle));
+        options.write_timeout = Some(timeouts.idle);
+        options.idle_timeout = Some(POOL_IDLE);
+        options.alpn = if self.tls { ALPN::H2H1 } else { ALPN::H1 };
+        options.max_h2_streams = H2_STREAMS;
+        options.tcp_keepalive = Some(TcpKeepalive {
+            idle: Duration::from_secs(30),
+            interval: Duration::from_secs(10),
+            count: 3,
+            #[cfg(target_os = "linux")]
+            user_timeout: Duration::from_secs(60),
+        });
+        Ok(Box::new(peer))
+    }
+
+    /// Turns a request for us into one for the upstream: target, host, credential. `rest` is
+    /// appended to the base URL's path.
+    pub fn address_request(
+        &self,
+        request: &mut RequestHeader,
+        rest: &str,
+        query: Option<&str>,
+        api: Option<Api>,
+    ) -> Result<()> {
+        let base = self.config.url.path().trim_end_matches('/');
+        let target = match query {
+            Some(query) => format!("{base}{rest}?{query}"),
+            None => format!("{base}{rest}"),
+        };
+        let uri = Uri::try_from(target)
+            .or_err(ErrorType::InvalidHTTPHeader, "the path cannot be sent to the upstream")?;
+        request.set_uri(uri);
+        request.insert_header(HOST, &self.authority)?;
+        self.set_credential(request, api)
+    }
+
+    fn set_credential(&self, request: &mut RequestHeader, api: Option<Api>) -> Result<()> {
+        let Some(key) = &self.config.api_key else { return Ok(()) };
+        if !key.replaces && tenant::has_credential(&request.headers) {
+            return Ok(());
+        }
+        for name in CREDENTIAL_HEADERS {
+            request.remove_header(*name);
+        }
+        // Anthropic wants its own header; everything else speaks bearer tokens.
+        let (name, value) = if api == Some(Api::AnthropicMessages) || self.is_anthropic() {
+            (HeaderName::from_static("x-api-key"), key.secret.expose().to_owned())
+        } else {
+            (AUTHORIZATION, format!("Bearer {}", key.secret.expose()))
+        };
+        let mut value = HeaderValue::from_str(&value)
+            .or_err(ErrorType::InternalError, "the upstream's key is no header value")?;
+        value.set_sensitive(true);
+        request.insert_header(name, value)
+    }
+
+    fn is_anthropic(&self) -> bool {
+        self.host == "anthropic.com" || self.host.ends_with(".anthropic.com")
+    }
+
+    async fn resolve(&self) -> Result<Vec<SocketAddr>> {
+        if let Some(known) = self.known(Some(ADDRESSES_TTL)) {
+            return Ok(known);
+        }
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        let limit = self.config.timeouts.connect;
+        let found = tokio::time::timeout(limit, tokio::net::lookup_host((host, self.port))).await;
+        match found {
+            Ok(Ok(list)) => {
+                let list: Vec<SocketAddr> = list.collect();
+                let entry = Addresses { list: list.clone(), looked_up: Instant::now() };
+                *self.addresses.lock() = Some(entry);
+                Ok(list)
+            }
+            // Old addresses are better than none while the name service is away.
+            failed => self.known(None).ok_or_else(|| {
+                let why = match failed {
+                    Ok(Err(e)) => e.to_string(),
+                    _ => format!("no answer within {limit:?}"),
+                };
+                Error::explain(
+                    ErrorType::ConnectNoRoute,
+                    format!("cannot look up {}: {why}", self.host),
+                )
+            }),
+        }
+    }
+
+    fn known(&self, not_older_than: Option<Duration>) -> Option<Vec<SocketAddr>> {
+        let addresses = self.addresses.lock();
+        let known = addresses.as_ref()?;
+        let young = not_older_than.is_none_or(|max| known.looked_up.elapsed() < max);
+        young.then(|| known.list.clone())
+    }
+}
+
+/// What an error of the proxy framework means for the client and the metrics.
+pub fn classify(upstream: &str, error: &Error) -> (ApiError, UpstreamErrorKind) {
+    use ErrorType::*;
+    match error.etype() {
+        ConnectTimedout | ConnectRefused | ConnectNoRoute | ConnectError | SocketError
+        | BindError | TLSHandshakeFailure | TLSHandshakeTimedout | InvalidCert | HandshakeError
+        | ConnectProxyFailure => {
+            (ApiError::upstream_unreachable(upstream), UpstreamErrorKind::Connect)
+        }
+        ReadTimedout | WriteTimedout => {
+            (ApiError::upstream_timeout(upstream), UpstreamErrorKind::Timeout)
+        }
+        _ => (ApiError::upstream_broken(upstream), UpstreamErrorKind::Broken),
+    }
+}
