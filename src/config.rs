@@ -1,9 +1,10 @@
 //! The configuration that runs.
 //!
-//! One YAML file, overlaid with `LLM_CACHE__…` variables, is parsed ([`file`]), checked and built into a
-//! [`Config`] ([`build`]). Whatever is wrong is reported at once, each error with its line and column or
-//! the name of its variable. This room is the only reader of YAML and of environment variables; the
-//! environment is handed in as a map, so that two servers with two environments fit in one process.
+//! One YAML file, overlaid with `LLM_CACHE__…` variables, is parsed ([`file`]), checked and built
+//! into a [`Config`] ([`build`]). Whatever is wrong is reported at once, each error with its line
+//! and column or the name of its variable. This room is the only reader of YAML and of environment
+//! variables; the environment is handed in as a map, so that two servers with two environments fit
+//! in one process.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -29,7 +30,8 @@ pub use file::{Abandoned, LogFormat, Scope};
 /// The commented configuration file as shipped; it is also what runs when there is no file at all.
 pub const DEFAULT_YAML: &str = include_str!("../conf/llm-cache-server.yaml");
 
-/// A whole configuration, checked: every address parses, every secret is there, every file was readable.
+/// A whole configuration, checked: every address parses, every secret is there, every file was
+/// readable.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub server: Server,
@@ -89,8 +91,8 @@ pub struct Limits {
 pub struct Upstream {
     /// `[a-z0-9][a-z0-9._-]*`, never a word of the path grammar.
     pub name: String,
-    /// http or https, with a host, without query, fragment, credentials or a trailing slash in its path
-    /// (a URL without a path has the path `/`: there is no other way to write that one).
+    /// http or https, with a host, without query, fragment, credentials or a trailing slash in its
+    /// path (a URL without a path has the path `/`: there is no other way to write that one).
     pub url: url::Url,
     /// Patterns with `*` and `?`.
     pub models: Vec<String>,
@@ -125,8 +127,8 @@ pub struct Cache {
     /// false: only paths under `/cache` are cached.
     pub default_on: bool,
     pub scope: Scope,
-    /// The operator said that everyone who can reach the port may read every answer. Always true when
-    /// `scope` is [`Scope::Shared`].
+    /// The operator said that everyone who can reach the port may read every answer. Always true
+    /// when `scope` is [`Scope::Shared`].
     pub trust_network: bool,
     pub ttl: Duration,
     /// What a fill does when all its clients have left.
@@ -160,11 +162,12 @@ pub enum Source<'a> {
 }
 
 /// Loads the YAML, lays `env` over it, checks and builds. Relative paths are taken from the working
-/// directory. Reads the files the configuration names (secrets, certificates) to see that they are usable.
+/// directory. Reads the files the configuration names (secrets, certificates) to see that they are
+/// usable.
 ///
 /// # Errors
-/// Every error of the file and of the variables at once, sorted by place. A file that cannot be read, or
-/// is no YAML, is one error.
+/// Every error of the file and of the variables at once, sorted by place. A file that cannot be
+/// read, or is no YAML, is one error.
 pub fn load(source: Source<'_>, env: &BTreeMap<String, String>) -> Result<Config, Errors> {
     let mut errors = Vec::new();
     let (text, origin) = yaml::open(source).map_err(Errors::one)?;
@@ -178,13 +181,34 @@ pub fn load(source: Source<'_>, env: &BTreeMap<String, String>) -> Result<Config
     let first = seed::apply(&mut file, env, problems.marks_mut());
     let mut config = build::build(&file, env, &mut problems);
     problems.finish()?;
-    if let Some(index) = first {
-        config.upstreams[..=index].rotate_right(1);
+    if let Some(index) = first.filter(|index| *index < config.upstreams.len()) {
+        let upstream = config.upstreams.remove(index);
+        config.upstreams.insert(0, upstream);
     }
     Ok(config)
 }
 
 /// The JSON Schema of the configuration file, for editors and other checkers.
 pub fn schema() -> serde_json::Value {
-    schemars::schema_for!(file::File).to_value()
+    let mut schema = schemars::schema_for!(file::File).to_value();
+    unwrap_descriptions(&mut schema);
+    schema
+}
+
+/// Descriptions are the doc comments of the types; their line breaks are those of the source code.
+fn unwrap_descriptions(schema: &mut serde_json::Value) {
+    use serde_json::Value;
+
+    match schema {
+        Value::Object(members) => {
+            for (name, member) in members {
+                match member {
+                    Value::String(text) if name == "description" => *text = text.replace('\n', " "),
+                    other => unwrap_descriptions(other),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(unwrap_descriptions),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }

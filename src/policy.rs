@@ -96,7 +96,7 @@ pub fn end_to_end_headers(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)>
     let connection = listed_in_connection(headers);
     headers
         .iter()
-        .filter(|(name, _)| !is_hop_by_hop(name.as_str()) && !connection.iter().any(|c| c == name))
+        .filter(|(name, _)| !is_hop_by_hop(name.as_str()) && !connection.iter().any(|c| c == name.as_str()))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
 }

@@ -39,7 +39,6 @@ use crate::cache::storage::cache_key;
 use crate::config::{Abandoned, Limits, Scope};
 use crate::error::ApiError;
 use crate::metrics::{Outcome, Timing, UpstreamErrorKind};
-use crate::policy;
 use crate::route::Router;
 use crate::upstream::{self, Upstream};
 use ctx::{Ctx, InFlight, Role};

@@ -89,10 +89,9 @@ pub fn run(config: Config) -> Result<(), ServerError> {
         let _in_runtime = runtime.enter();
         Signals::new().map_err(setup)?
     };
-    let args = RunArgs { shutdown_signal: Box::new(StopSignal(stopped)) };
     std::thread::Builder::new()
         .name("pingora".into())
-        .spawn(move || server.run(args))
+        .spawn(move || server.run(RunArgs { shutdown_signal: Box::new(StopSignal(stopped)) }))
         .map_err(setup)?;
 
     let outcome = runtime.block_on(async {

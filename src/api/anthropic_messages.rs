@@ -4,16 +4,20 @@
 //! `message_delta` with a `stop_reason`, and without an `error` event. Pings and events of unknown
 //! kind may come anywhere before. A JSON answer is complete iff it is of type `message` and has a
 //! `stop_reason`.
+//!
+//! Complete, yet not worth keeping: a message that was cut by length, refused, paused, that is
+//! empty or has a tool call whose input is not JSON.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::json_body::{JsonJudge, Reading};
 use super::named_event;
+use super::output::{ToolArguments, end_fault};
 use super::request::Request;
 use super::sse::Event;
 use super::stream::{Seen, StreamJudge, StreamRules};
-use super::wire::{Count, Object, Text, text, tokens};
+use super::wire::{Bytes, Count, Filled, Object, Text, any_filled, text, tokens};
 use super::{Bypass, Facts, Fault, Form, Grammar, Judge, Usage};
 use crate::key::canonical::Canonical;
 
@@ -48,16 +52,10 @@ fn judge(_: &Facts, form: Form) -> Box<dyn Judge> {
 
 fn read(body: &str) -> Result<Reading, serde_json::Error> {
     let Object(message) = serde_json::from_str::<Object<Message<'_>>>(body)?;
-    let keep = if message.error.is_some() || text(&message.kind) == "error" {
-        Err(Fault::ErrorObject)
-    } else if text(&message.kind) != "message" {
-        Err(Fault::BadShape)
-    } else if text(&message.stop_reason).is_empty() {
-        Err(Fault::NoFinishReason)
-    } else {
-        Ok(())
-    };
-    Ok((keep, message.usage.and_then(|usage| usage.0.usage())))
+    Ok((
+        message.check(),
+        message.usage.and_then(|usage| usage.0.usage()),
+    ))
 }
 
 #[derive(Deserialize)]
@@ -67,7 +65,74 @@ struct Message<'a> {
     #[serde(borrow)]
     stop_reason: Option<Text<'a>>,
     error: Option<IgnoredAny>,
+    #[serde(borrow)]
+    content: Option<Vec<Object<Block<'a>>>>,
     usage: Option<Object<MessageUsage>>,
+}
+
+impl Message<'_> {
+    fn check(&self) -> Result<(), Fault> {
+        let stop_reason = text(&self.stop_reason);
+        if self.error.is_some() || text(&self.kind) == "error" {
+            return Err(Fault::ErrorObject);
+        }
+        if text(&self.kind) != "message" {
+            return Err(Fault::BadShape);
+        }
+        if stop_reason.is_empty() {
+            return Err(Fault::NoFinishReason);
+        }
+        end_fault(stop_reason).map_or(Ok(()), Err)?;
+        match self
+            .content
+            .iter()
+            .flatten()
+            .any(|Object(block)| block.filled())
+        {
+            true => Ok(()),
+            false => Err(Fault::Empty),
+        }
+    }
+}
+
+/// A block of content, whole or at its start.
+#[derive(Deserialize)]
+struct Block<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Option<Text<'a>>,
+    text: Option<Filled>,
+}
+
+impl Block<'_> {
+    fn filled(&self) -> bool {
+        match text(&self.kind) {
+            "thinking" | "redacted_thinking" => false,
+            "text" => any_filled(&[&self.text]),
+            _ => true,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct BlockStart<'a> {
+    #[serde(borrow)]
+    content_block: Object<Block<'a>>,
+}
+
+#[derive(Deserialize)]
+struct BlockDelta<'a> {
+    #[serde(default)]
+    index: u64,
+    #[serde(borrow)]
+    delta: Object<Piece<'a>>,
+}
+
+/// A piece of a block: text, or the input of a tool.
+#[derive(Deserialize)]
+struct Piece<'a> {
+    text: Option<Filled>,
+    #[serde(borrow)]
+    partial_json: Option<Bytes<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -120,9 +185,15 @@ impl MessageUsage {
     }
 
     fn usage(self) -> Option<Usage> {
-        let parts =
-            [self.input_tokens, self.cache_creation_input_tokens, self.cache_read_input_tokens];
-        let input = parts.iter().filter_map(|count| count.0).reduce(u64::saturating_add);
+        let parts = [
+            self.input_tokens,
+            self.cache_creation_input_tokens,
+            self.cache_read_input_tokens,
+        ];
+        let input = parts
+            .iter()
+            .filter_map(|count| count.0)
+            .reduce(u64::saturating_add);
         tokens(Count(input), self.output_tokens)
     }
 }
@@ -131,6 +202,9 @@ impl MessageUsage {
 struct Rules {
     started: bool,
     stopped: bool,
+    filled: bool,
+    end_fault: Option<Fault>,
+    arguments: ToolArguments,
     usage: MessageUsage,
 }
 
@@ -142,9 +216,25 @@ impl Rules {
                 self.started = true;
                 self.usage.update(start.message.0.usage);
             }
+            "content_block_start" => {
+                let start = serde_json::from_str::<BlockStart<'_>>(data)?;
+                self.filled |= start.content_block.0.filled();
+            }
+            "content_block_delta" => {
+                let BlockDelta { index, delta } = serde_json::from_str(data)?;
+                self.filled |= any_filled(&[&delta.0.text]);
+                // A tool without parameters gets no input, or only empty pieces.
+                if let Some(Bytes(piece)) = &delta.0.partial_json
+                    && !piece.is_empty()
+                {
+                    self.arguments.add((0, index), piece);
+                }
+            }
             "message_delta" => {
                 let delta = serde_json::from_str::<MessageDelta<'_>>(data)?;
-                self.stopped |= !text(&delta.delta.0.stop_reason).is_empty();
+                let stop_reason = text(&delta.delta.0.stop_reason);
+                self.stopped |= !stop_reason.is_empty();
+                self.end_fault = self.end_fault.or(end_fault(stop_reason));
                 self.usage.update(delta.usage);
             }
             _ => {}
@@ -177,9 +267,15 @@ impl StreamRules for Rules {
 
     fn complete(&self) -> Result<(), Fault> {
         match (self.started, self.stopped) {
-            (false, _) => Err(Fault::BadShape),
-            (true, false) => Err(Fault::NoFinishReason),
-            (true, true) => Ok(()),
+            (false, _) => return Err(Fault::BadShape),
+            (true, false) => return Err(Fault::NoFinishReason),
+            (true, true) => {}
+        }
+        self.end_fault.map_or(Ok(()), Err)?;
+        self.arguments.check()?;
+        match self.filled {
+            true => Ok(()),
+            false => Err(Fault::Empty),
         }
     }
 }

@@ -3,22 +3,22 @@
 //! A stream is complete iff `[DONE]` is its last event, at least the choices asked for were seen,
 //! every choice seen has a `finish_reason`, and no frame carries an error. A JSON answer likewise,
 //! but for `[DONE]`. Some servers send an error object and then `[DONE]`, all under status 200.
+//!
+//! Complete, yet not worth keeping: a choice that was cut by length, filtered, that is empty or has
+//! a tool call whose arguments are not JSON.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::index_set::IndexSet;
 use super::json_body::{JsonJudge, Reading};
+use super::output::{ToolArguments, end_fault};
 use super::sse::Event;
 use super::stream::{Seen, StreamJudge, StreamRules};
-use super::wire::{Object, PromptUsage, Text, text};
+use super::wire::{Bytes, Filled, Object, PromptUsage, Text, any_filled, text};
 use super::{Facts, Fault, Form, Judge};
 
 const DONE: &[u8] = b"[DONE]";
-
-/// Finish reasons by which servers say that they failed or gave up: OpenRouter, vLLM and SGLang,
-/// DeepSeek.
-const FAILED: [&str; 3] = ["error", "abort", "insufficient_system_resource"];
 
 /// A judge for answers made of choices.
 pub(super) fn judge(facts: &Facts, form: Form) -> Box<dyn Judge> {
@@ -56,18 +56,69 @@ struct Choice<'a> {
     #[serde(borrow)]
     finish_reason: Option<Text<'a>>,
     error: Option<IgnoredAny>,
+    /// Completions.
+    text: Option<Filled>,
+    /// Chat, whole.
+    #[serde(borrow)]
+    message: Option<Object<Output<'a>>>,
+    /// Chat, streamed.
+    #[serde(borrow)]
+    delta: Option<Object<Output<'a>>>,
 }
 
-/// Which choices were seen, and which of them have finished.
+#[derive(Deserialize)]
+struct Output<'a> {
+    content: Option<Filled>,
+    refusal: Option<Filled>,
+    images: Option<Filled>,
+    audio: Option<IgnoredAny>,
+    #[serde(borrow)]
+    tool_calls: Option<Vec<Object<ToolCall<'a>>>>,
+    #[serde(borrow)]
+    function_call: Option<Object<Function<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct ToolCall<'a> {
+    index: Option<u64>,
+    #[serde(borrow)]
+    function: Option<Object<Function<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct Function<'a> {
+    #[serde(borrow)]
+    arguments: Option<Bytes<'a>>,
+}
+
+impl Function<'_> {
+    fn arguments(&self) -> &[u8] {
+        self.arguments
+            .as_ref()
+            .map_or(&[], |arguments| &arguments.0)
+    }
+}
+
+/// Which choices were seen, which of them hold something, and how they ended.
 struct Tally {
     asked: u32,
     seen: IndexSet,
+    filled: IndexSet,
     finished: IndexSet,
+    end_fault: Option<Fault>,
+    arguments: ToolArguments,
 }
 
 impl Tally {
     fn new(asked: u32) -> Tally {
-        Tally { asked, seen: IndexSet::default(), finished: IndexSet::default() }
+        Tally {
+            asked,
+            seen: IndexSet::default(),
+            filled: IndexSet::default(),
+            finished: IndexSet::default(),
+            end_fault: None,
+            arguments: ToolArguments::default(),
+        }
     }
 
     fn add(&mut self, answer: &Answer<'_>) -> Result<(), Fault> {
@@ -80,15 +131,39 @@ impl Tally {
             }
             let index = choice.index.unwrap_or(position as u64);
             self.seen.insert(index);
-            match text(&choice.finish_reason) {
-                "" => {}
-                reason if FAILED.contains(&reason) => return Err(Fault::ErrorFinish),
-                _ => {
-                    self.finished.insert(index);
-                }
+            let reason = text(&choice.finish_reason);
+            if !reason.is_empty() {
+                self.finished.insert(index);
+                self.end_fault = self.end_fault.or(end_fault(reason));
+            }
+            let outputs = [&choice.message, &choice.delta];
+            let mut filled = any_filled(&[&choice.text]);
+            for Object(output) in outputs.into_iter().flatten() {
+                filled |= self.add_output(index, output);
+            }
+            if filled {
+                self.filled.insert(index);
             }
         }
         Ok(())
+    }
+
+    /// True if there is something in it.
+    fn add_output(&mut self, choice: u64, output: &Output<'_>) -> bool {
+        let calls = output.tool_calls.as_deref().unwrap_or_default();
+        for (position, Object(call)) in calls.iter().enumerate() {
+            if let Some(Object(function)) = &call.function {
+                let index = call.index.unwrap_or(position as u64);
+                self.arguments.add((choice, index), function.arguments());
+            }
+        }
+        if let Some(Object(function)) = &output.function_call {
+            self.arguments.add((choice, u64::MAX), function.arguments());
+        }
+        !calls.is_empty()
+            || output.function_call.is_some()
+            || output.audio.is_some()
+            || any_filled(&[&output.content, &output.refusal, &output.images])
     }
 }
 
@@ -118,6 +193,11 @@ impl StreamRules for Tally {
         }
         if self.finished.len() < self.seen.len() {
             return Err(Fault::NoFinishReason);
+        }
+        self.end_fault.map_or(Ok(()), Err)?;
+        self.arguments.check()?;
+        if self.filled.len() < self.seen.len() {
+            return Err(Fault::Empty);
         }
         Ok(())
     }

@@ -29,7 +29,12 @@ where
     }
 
     fn with_limit(bytes_max: usize, read: R) -> JsonJudge<R> {
-        JsonJudge { body: Vec::new(), bytes_max, overflowed: false, read }
+        JsonJudge {
+            body: Vec::new(),
+            bytes_max,
+            overflowed: false,
+            read,
+        }
     }
 }
 
@@ -93,7 +98,15 @@ mod tests {
             judge.push(chunk);
         }
         let body = String::from_utf8_lossy(body);
-        assert_eq!(judge.finish(), Verdict { keep, cut, usage: None }, "{body}");
+        assert_eq!(
+            judge.finish(),
+            Verdict {
+                keep,
+                cut,
+                usage: None
+            },
+            "{body}"
+        );
     }
 
     #[test]

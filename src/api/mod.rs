@@ -15,6 +15,7 @@ mod openai_chat;
 mod openai_completions;
 mod openai_embeddings;
 mod openai_responses;
+mod output;
 mod reason;
 mod request;
 pub mod sse;
@@ -132,7 +133,13 @@ pub struct Facts {
 
 impl Default for Facts {
     fn default() -> Facts {
-        Facts { model: None, stream: false, choices: 1, items: None, bypass: None }
+        Facts {
+            model: None,
+            stream: false,
+            choices: 1,
+            items: None,
+            bypass: None,
+        }
     }
 }
 
@@ -148,7 +155,7 @@ pub trait Judge: Send + Sync {
 /// What a judge found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
-    /// Whether the answer is complete and good, else a label of [`Fault`].
+    /// Whether the answer is complete and worth keeping, else a label of [`Fault`].
     pub keep: Result<(), &'static str>,
     /// True if the body ends before its grammar says so. False if nobody can tell, that is if a
     /// limit was passed.
@@ -159,7 +166,11 @@ pub struct Verdict {
 
 impl Verdict {
     fn new(keep: Result<(), Fault>, cut: bool, usage: Option<Usage>) -> Verdict {
-        Verdict { keep: keep.map_err(Fault::label), cut, usage }
+        Verdict {
+            keep: keep.map_err(Fault::label),
+            cut,
+            usage,
+        }
     }
 }
 

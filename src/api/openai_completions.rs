@@ -19,7 +19,11 @@ pub(super) const GRAMMAR: Grammar = Grammar {
 fn facts(body: &Canonical) -> Facts {
     let mut request = Request::new(body);
     // Every prompt is answered `n` times; without one the model starts from nothing.
-    let prompts = if request.is_absent("prompt") { Some(1) } else { request.texts("prompt") };
+    let prompts = if request.is_absent("prompt") {
+        Some(1)
+    } else {
+        request.texts("prompt")
+    };
     request.refuse_if(prompts.is_none(), Bypass::OddPrompt);
     request.read_choices(prompts.unwrap_or(1));
     request.facts()

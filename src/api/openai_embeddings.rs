@@ -79,7 +79,11 @@ fn check(answer: &Answer<'_>, asked: Option<u32>) -> Result<(), Fault> {
         let Some(Object(item)) = item else {
             return Err(Fault::NullItem);
         };
-        if !item.embedding.as_ref().is_some_and(|embedding| embedding.whole) {
+        if !item
+            .embedding
+            .as_ref()
+            .is_some_and(|embedding| embedding.whole)
+        {
             return Err(Fault::NullItem);
         }
         let index = item.index.unwrap_or(position as u64);
@@ -103,7 +107,9 @@ impl<'de> Deserialize<'de> for Embedding {
                 if !base64.bytes().all(alphabet) {
                     return Err(E::custom("an embedding is not base64"));
                 }
-                Ok(Embedding { whole: !base64.is_empty() })
+                Ok(Embedding {
+                    whole: !base64.is_empty(),
+                })
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Embedding, A::Error> {
                 let (mut len, mut nulls) = (0usize, 0usize);
@@ -111,7 +117,9 @@ impl<'de> Deserialize<'de> for Embedding {
                     len += 1;
                     nulls += usize::from(number.is_none());
                 }
-                Ok(Embedding { whole: len > 0 && nulls == 0 })
+                Ok(Embedding {
+                    whole: len > 0 && nulls == 0,
+                })
             }
         }
         deserializer.deserialize_any(EmbeddingVisitor)

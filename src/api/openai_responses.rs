@@ -3,16 +3,20 @@
 //! A stream is complete iff its last event is `response.completed`, with no `error`,
 //! `response.failed` or `response.incomplete` before. A JSON answer is complete iff its `status`
 //! is `completed` and its `error` null.
+//!
+//! Complete, yet not worth keeping: without output, or with a function call whose arguments are not
+//! JSON.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::json_body::{JsonJudge, Reading};
 use super::named_event;
+use super::output::is_json;
 use super::request::Request;
 use super::sse::Event;
 use super::stream::{Seen, StreamJudge, StreamRules};
-use super::wire::{Count, Object, Text, text, tokens};
+use super::wire::{Bytes, Count, Filled, Object, Text, any_filled, text, tokens};
 use super::{Bypass, Facts, Fault, Form, Grammar, Judge, Usage};
 use crate::key::canonical::Canonical;
 
@@ -43,20 +47,29 @@ fn facts(body: &Canonical) -> Facts {
     request.refuse_set("prompt", Bypass::PromptTemplate);
     request.refuse_server_tools(&["function", "custom"]);
     request.refuse_file_ids("input");
-    request.refuse_mention("input", b"\"type\":\"item_reference\"", Bypass::ItemReference);
+    request.refuse_mention(
+        "input",
+        b"\"type\":\"item_reference\"",
+        Bypass::ItemReference,
+    );
     request.facts()
 }
 
 fn judge(_: &Facts, form: Form) -> Box<dyn Judge> {
     match form {
-        Form::Stream => StreamJudge::boxed(Rules),
+        Form::Stream => StreamJudge::boxed(Rules::default()),
         Form::Json => JsonJudge::boxed(read),
     }
 }
 
 fn read(body: &str) -> Result<Reading, serde_json::Error> {
     let Object(response) = serde_json::from_str::<Object<Response<'_>>>(body)?;
-    Ok((response.completed(), response.usage()))
+    let mut found = Output::default();
+    found.add(response.output.as_deref().unwrap_or_default());
+    Ok((
+        response.completed().and_then(|()| found.check()),
+        response.usage(),
+    ))
 }
 
 #[derive(Deserialize)]
@@ -66,6 +79,8 @@ struct Response<'a> {
     #[serde(borrow)]
     status: Option<Text<'a>>,
     error: Option<IgnoredAny>,
+    #[serde(borrow)]
+    output: Option<Vec<Object<Item<'a>>>>,
     usage: Option<Object<ResponseUsage>>,
 }
 
@@ -94,6 +109,57 @@ impl Response<'_> {
     }
 }
 
+/// One item of the output.
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Option<Text<'a>>,
+    content: Option<Vec<Object<Part>>>,
+    #[serde(borrow)]
+    arguments: Option<Bytes<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Part {
+    text: Option<Filled>,
+    refusal: Option<Filled>,
+}
+
+/// What the items of an answer hold.
+#[derive(Default)]
+struct Output {
+    filled: bool,
+    bad_call: bool,
+}
+
+impl Output {
+    fn add<'a>(&mut self, items: impl IntoIterator<Item = &'a Object<Item<'a>>>) {
+        for Object(item) in items {
+            self.filled |= match text(&item.kind) {
+                "reasoning" => false,
+                "message" => {
+                    let mut parts = item.content.iter().flatten();
+                    parts.any(|Object(part)| any_filled(&[&part.text, &part.refusal]))
+                }
+                "function_call" => {
+                    let arguments = item.arguments.as_ref();
+                    self.bad_call |= !arguments.is_some_and(|Bytes(json)| is_json(json));
+                    true
+                }
+                _ => true,
+            };
+        }
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        match (self.bad_call, self.filled) {
+            (true, _) => Err(Fault::BadToolCall),
+            (false, false) => Err(Fault::Empty),
+            (false, true) => Ok(()),
+        }
+    }
+}
+
 /// An event that ends the stream.
 #[derive(Deserialize)]
 struct Terminal<'a> {
@@ -101,7 +167,42 @@ struct Terminal<'a> {
     response: Object<Response<'a>>,
 }
 
-struct Rules;
+/// An event with a whole item.
+#[derive(Deserialize)]
+struct ItemDone<'a> {
+    #[serde(borrow)]
+    item: Object<Item<'a>>,
+}
+
+/// An event with a piece of text.
+#[derive(Deserialize)]
+struct TextDelta {
+    delta: Filled,
+}
+
+/// Output is looked for in the items as well as in the last event: some servers leave it out there.
+#[derive(Default)]
+struct Rules {
+    output: Output,
+}
+
+impl Rules {
+    /// Reads an event that does not end the stream.
+    fn read(&mut self, kind: &str, data: &str) -> Result<(), serde_json::Error> {
+        match kind {
+            "response.output_item.done" => {
+                let done = serde_json::from_str::<ItemDone<'_>>(data)?;
+                self.output.add([&done.item]);
+            }
+            "response.output_text.delta" if !self.output.filled => {
+                let TextDelta { delta } = serde_json::from_str(data)?;
+                self.output.filled = any_filled(&[&Some(delta)]);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
 
 impl StreamRules for Rules {
     fn event(&mut self, event: Event<'_>, seen: &mut Seen) {
@@ -112,11 +213,20 @@ impl StreamRules for Rules {
             "response.completed" => None,
             "response.incomplete" => Some(Fault::IncompleteStatus),
             "response.failed" => Some(Fault::ErrorObject),
-            _ => return,
+            kind => {
+                if self.read(kind, data).is_err() {
+                    seen.fail(Fault::BadFrame);
+                }
+                return;
+            }
         };
         let completed = match serde_json::from_str::<Terminal<'_>>(data) {
-            Ok(Terminal { response: Object(response) }) => {
+            Ok(Terminal {
+                response: Object(response),
+            }) => {
                 seen.spent(response.usage());
+                self.output
+                    .add(response.output.as_deref().unwrap_or_default());
                 response.completed()
             }
             Err(_) => Err(Fault::BadFrame),
@@ -132,6 +242,6 @@ impl StreamRules for Rules {
     }
 
     fn complete(&self) -> Result<(), Fault> {
-        Ok(())
+        self.output.check()
     }
 }

@@ -46,6 +46,14 @@ labels! {
         NullItem = "null-item",
         /// Something follows the event that ends the stream.
         AfterEnd = "after-end",
+        /// Complete, but ended by a limit on tokens.
+        Length = "length",
+        /// Complete, but ended by a filter or refused.
+        Filtered = "filtered",
+        /// Complete, but a choice or message holds nothing a user or tool could take.
+        Empty = "empty",
+        /// Complete, but the arguments of a tool call are not JSON.
+        BadToolCall = "bad-tool-call",
         /// A limit of the judge was passed, so that it cannot tell.
         TooLarge = "too-large",
     }
@@ -99,7 +107,10 @@ mod tests {
         for labels in [&faults[..], &bypasses[..]] {
             assert_eq!(labels.iter().collect::<HashSet<_>>().len(), labels.len());
             for label in labels {
-                assert!(label.bytes().all(|b| b == b'-' || b.is_ascii_lowercase()), "{label}");
+                assert!(
+                    label.bytes().all(|b| b == b'-' || b.is_ascii_lowercase()),
+                    "{label}"
+                );
             }
         }
     }

@@ -21,14 +21,20 @@ pub(super) struct Request<'a> {
 impl<'a> Request<'a> {
     /// Reads what all APIs share: `model` and `stream`.
     pub(super) fn new(body: &'a Canonical) -> Request<'a> {
-        let mut request = Request { body, facts: Facts::default() };
+        let mut request = Request {
+            body,
+            facts: Facts::default(),
+        };
         request.facts.model = body
             .get("model")
             .and_then(|model| serde_json::from_slice::<String>(model).ok())
             .filter(|model| !model.is_empty());
         request.facts.stream = body.get("stream") == Some(b"true");
         request.refuse_if(request.facts.model.is_none(), Bypass::NoModel);
-        let odd = !matches!(body.get("stream"), None | Some(b"true" | b"false" | b"null"));
+        let odd = !matches!(
+            body.get("stream"),
+            None | Some(b"true" | b"false" | b"null")
+        );
         request.refuse_if(odd, Bypass::OddStream);
         request
     }
@@ -52,12 +58,18 @@ impl<'a> Request<'a> {
 
     /// Refuses if the field is there and neither null nor false.
     pub(super) fn refuse_switched_on(&mut self, key: &str, bypass: Bypass) {
-        self.refuse_if(!matches!(self.body.get(key), None | Some(b"null" | b"false")), bypass);
+        self.refuse_if(
+            !matches!(self.body.get(key), None | Some(b"null" | b"false")),
+            bypass,
+        );
     }
 
     /// Refuses if the field is there and neither null nor an empty array.
     pub(super) fn refuse_non_empty(&mut self, key: &str, bypass: Bypass) {
-        self.refuse_if(!matches!(self.body.get(key), None | Some(b"null" | b"[]")), bypass);
+        self.refuse_if(
+            !matches!(self.body.get(key), None | Some(b"null" | b"[]")),
+            bypass,
+        );
     }
 
     /// Refuses if the field's canonical text contains these bytes anywhere.
@@ -82,7 +94,10 @@ impl<'a> Request<'a> {
         let tools = self.body.get("tools").unwrap_or(b"null");
         let tools = serde_json::from_slice::<Option<Vec<Object<Tool<'_>>>>>(tools);
         let ours = tools.is_ok_and(|tools| {
-            tools.iter().flatten().all(|Object(tool)| own.contains(&text(&tool.kind)))
+            tools
+                .iter()
+                .flatten()
+                .all(|Object(tool)| own.contains(&text(&tool.kind)))
         });
         self.refuse_if(!ours, Bypass::ServerTools);
     }

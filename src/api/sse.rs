@@ -93,7 +93,12 @@ impl Framer {
             } else {
                 self.line.extend_from_slice(line);
                 let line = mem::take(&mut self.line);
-                self.take_line(&line, |value| Cow::Owned(value.to_vec()), &mut draft, on_event)
+                self.take_line(
+                    &line,
+                    |value| Cow::Owned(value.to_vec()),
+                    &mut draft,
+                    on_event,
+                )
             };
             if !fits {
                 return self.overflow();
@@ -199,7 +204,10 @@ impl<'c> Draft<'c> {
 
     fn report(self, on_event: &mut impl FnMut(Event<'_>)) {
         if self.data.is_some() || !self.name.is_empty() {
-            on_event(Event { name: &self.name, data: self.data.as_deref().unwrap_or_default() });
+            on_event(Event {
+                name: &self.name,
+                data: self.data.as_deref().unwrap_or_default(),
+            });
         }
     }
 

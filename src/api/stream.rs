@@ -51,13 +51,21 @@ pub(super) struct StreamJudge<R> {
 
 impl<R: StreamRules + 'static> StreamJudge<R> {
     pub(super) fn boxed(rules: R) -> Box<dyn Judge> {
-        Box::new(StreamJudge { framer: Framer::new(), seen: Seen::default(), rules })
+        Box::new(StreamJudge {
+            framer: Framer::new(),
+            seen: Seen::default(),
+            rules,
+        })
     }
 }
 
 impl<R: StreamRules> Judge for StreamJudge<R> {
     fn push(&mut self, chunk: &[u8]) {
-        let StreamJudge { framer, seen, rules } = self;
+        let StreamJudge {
+            framer,
+            seen,
+            rules,
+        } = self;
         framer.push(chunk, &mut |event| match seen.ended {
             false => rules.event(event, seen),
             true if rules.may_follow_end(event) => {}
@@ -66,9 +74,14 @@ impl<R: StreamRules> Judge for StreamJudge<R> {
     }
 
     fn finish(self: Box<Self>) -> Verdict {
-        let StreamJudge { framer, seen, rules } = *self;
+        let StreamJudge {
+            framer,
+            seen,
+            rules,
+        } = *self;
         let overflowed = framer.overflowed();
-        let cut = !overflowed && !(framer.finish() && seen.ended);
+        let whole = framer.finish() && seen.ended;
+        let cut = !whole && !overflowed;
         let keep = match seen.fault {
             Some(fault) => Err(fault),
             None if overflowed => Err(Fault::TooLarge),

@@ -1,1 +1,278 @@
+//! What the tests of all grammars share, and what holds for all APIs.
 
+use super::*;
+use crate::key::canonical::canonicalize;
+
+pub(super) type Keep = Result<(), &'static str>;
+
+/// Facts of a request body.
+pub(super) fn facts(api: Api, json: &str) -> Facts {
+    match canonicalize(json.as_bytes(), api.ignored_fields()) {
+        Ok(body) => api.facts(&body),
+        Err(_) => panic!("not canonical: {json}"),
+    }
+}
+
+/// The bypass reason of a request body made of a model and these members.
+pub(super) fn bypass(api: Api, members: &str) -> Option<&'static str> {
+    facts(api, &format!(r#"{{"model":"m",{members}}}"#)).bypass
+}
+
+/// A stream of unnamed frames.
+pub(super) fn frames(data: &[&str]) -> String {
+    data.iter()
+        .map(|data| format!("data: {data}\n\n"))
+        .collect()
+}
+
+/// A stream of named events, each with its `type` in the data as well.
+pub(super) fn events(events: &[(&str, &str)]) -> String {
+    let frame = |(name, rest): &(&str, &str)| {
+        format!("event: {name}\ndata: {{\"type\":\"{name}\"{rest}}}\n\n")
+    };
+    events.iter().map(frame).collect()
+}
+
+fn judged(api: Api, asked: &Facts, form: Form, chunks: &[&[u8]]) -> Verdict {
+    let mut judge = api.judge(asked, form);
+    chunks.iter().for_each(|chunk| judge.push(chunk));
+    judge.finish()
+}
+
+/// The verdict on a body; it must be the same wherever the body is cut into chunks.
+pub(super) fn verdict(api: Api, asked: &Facts, form: Form, body: &str) -> Verdict {
+    let body = body.as_bytes();
+    let whole = judged(api, asked, form, &[body]);
+    let single: Vec<&[u8]> = body.chunks(1).collect();
+    assert_eq!(judged(api, asked, form, &single), whole, "byte by byte");
+    for at in 0..body.len() {
+        let (head, tail) = body.split_at(at);
+        assert_eq!(
+            judged(api, asked, form, &[head, tail]),
+            whole,
+            "cut at {at}"
+        );
+    }
+    whole
+}
+
+/// Checks a stream in all three line-end styles, each also behind a byte order mark and comments.
+pub(super) fn check_stream(api: Api, asked: &Facts, body: &str, keep: Keep, cut: bool) {
+    for line_end in ["\n", "\r\n", "\r"] {
+        let body = body.replace('\n', line_end);
+        let expected = (keep, cut);
+        let found = verdict(api, asked, Form::Stream, &body);
+        assert_eq!((found.keep, found.cut), expected, "{body:?}");
+        let body = format!("\u{feff}: OPENROUTER PROCESSING\n\n: again\n{body}");
+        let found = verdict(api, asked, Form::Stream, &body);
+        assert_eq!((found.keep, found.cut), expected, "{body:?}");
+    }
+}
+
+/// Checks that a stream is kept, and that every beginning of it is called cut.
+pub(super) fn check_whole_stream(api: Api, asked: &Facts, body: &str) {
+    check_stream(api, asked, body, Ok(()), false);
+    for line_end in ["\n", "\r\n", "\r"] {
+        check_prefixes(api, asked, Form::Stream, &body.replace('\n', line_end));
+    }
+}
+
+/// Checks a JSON answer.
+pub(super) fn check_json(api: Api, asked: &Facts, body: &str, keep: Keep, cut: bool) {
+    let found = verdict(api, asked, Form::Json, body);
+    assert_eq!((found.keep, found.cut), (keep, cut), "{body}");
+}
+
+/// Checks that a JSON answer is kept, and that every beginning of it is called cut.
+pub(super) fn check_whole_json(api: Api, asked: &Facts, body: &str) {
+    check_json(api, asked, body, Ok(()), false);
+    check_prefixes(api, asked, Form::Json, body);
+}
+
+fn check_prefixes(api: Api, asked: &Facts, form: Form, body: &str) {
+    for end in 0..body.len() {
+        let found = judged(api, asked, form, &[&body.as_bytes()[..end]]);
+        assert_eq!(
+            (found.keep, found.cut),
+            (Err("cut"), true),
+            "{:?}",
+            &body[..end]
+        );
+    }
+}
+
+#[test]
+fn paths_and_labels_lead_to_the_api_and_to_no_other() {
+    let table = [
+        (Api::OpenAiChat, "chat/completions", "chat"),
+        (Api::OpenAiCompletions, "completions", "completions"),
+        (Api::OpenAiEmbeddings, "embeddings", "embeddings"),
+        (Api::OpenAiResponses, "responses", "responses"),
+        (Api::AnthropicMessages, "messages", "messages"),
+    ];
+    assert_eq!(table.map(|(api, ..)| api), Api::ALL);
+    for (api, path, label) in table {
+        assert_eq!(Api::from_path(path), Some(api));
+        assert_eq!(api.label(), label);
+    }
+    for path in [
+        "",
+        "/messages",
+        "messages/",
+        "messages/batches",
+        "models",
+        "chat",
+        "Messages",
+    ] {
+        assert_eq!(Api::from_path(path), None, "{path}");
+    }
+}
+
+#[test]
+fn ignored_fields_and_key_headers_change_only_with_the_version() {
+    let ids = ["user", "safety_identifier", "metadata", "prompt_cache_key"];
+    let with_retention = [&ids[..], &["prompt_cache_retention"]].concat();
+    assert_eq!(
+        IGNORED_FIELDS_VERSION, 1,
+        "on a change below, raise the version and mend this"
+    );
+    assert_eq!(Api::OpenAiChat.ignored_fields(), with_retention);
+    assert_eq!(Api::OpenAiCompletions.ignored_fields(), ["user"]);
+    assert_eq!(Api::OpenAiEmbeddings.ignored_fields(), ["user"]);
+    assert_eq!(Api::OpenAiResponses.ignored_fields(), with_retention);
+    assert_eq!(Api::AnthropicMessages.ignored_fields(), ["metadata"]);
+    for api in Api::ALL {
+        let headers = match api {
+            Api::AnthropicMessages => &["anthropic-version", "anthropic-beta"][..],
+            _ => &["openai-beta"][..],
+        };
+        assert_eq!(api.key_headers(), headers);
+    }
+}
+
+#[test]
+fn every_request_names_its_model_and_says_how_to_stream() {
+    for api in Api::ALL {
+        for (json, model, stream, bypass) in [
+            (r#"{"model":"a-1"}"#, Some("a-1"), false, None),
+            (r#"{"model":"\u00e9\n"}"#, Some("é\n"), false, None),
+            (r#"{"model":"a","stream":true}"#, Some("a"), true, None),
+            (r#"{"model":"a","stream":false}"#, Some("a"), false, None),
+            (r#"{"model":"a","stream":null}"#, Some("a"), false, None),
+            (
+                r#"{"model":"a","stream":"true"}"#,
+                Some("a"),
+                false,
+                Some("odd-stream"),
+            ),
+            (
+                r#"{"model":"a","stream":1}"#,
+                Some("a"),
+                false,
+                Some("odd-stream"),
+            ),
+            (
+                r#"{"model":"a","stream":[true]}"#,
+                Some("a"),
+                false,
+                Some("odd-stream"),
+            ),
+            (r#"{"stream":true}"#, None, true, Some("no-model")),
+            (r#"{"model":""}"#, None, false, Some("no-model")),
+            (r#"{"model":null}"#, None, false, Some("no-model")),
+            (r#"{"model":["a"]}"#, None, false, Some("no-model")),
+            (r#"{"model":7,"stream":7}"#, None, false, Some("no-model")),
+            ("{}", None, false, Some("no-model")),
+        ] {
+            let expected = Facts {
+                model: model.map(str::to_owned),
+                stream,
+                bypass,
+                ..Facts::default()
+            };
+            assert_eq!(facts(api, json), expected, "{api:?} {json}");
+        }
+    }
+}
+
+#[test]
+fn no_api_keeps_an_answer_that_is_nothing_of_its_own() {
+    for api in Api::ALL {
+        let asked = Facts {
+            items: Some(1),
+            ..Facts::default()
+        };
+        for body in ["", " \n", "{", "{\"a\":[1,"] {
+            check_json(api, &asked, body, Err("cut"), true);
+        }
+        for body in [
+            "<html>busy</html>",
+            "upstream timed out",
+            "{} {}",
+            "{\"a\":1}}",
+            "data: {}",
+        ] {
+            check_json(api, &asked, body, Err("not-json"), false);
+        }
+        for body in ["[]", "null", "7", "\"done\"", "[[],[]]"] {
+            check_json(api, &asked, body, Err("bad-shape"), false);
+        }
+        for body in [
+            r#"{"error":{"message":"overloaded","code":529}}"#,
+            r#"{"error":"overloaded","choices":[{"index":0,"finish_reason":"stop"}]}"#,
+            r#"{"type":"error","error":{"type":"overloaded_error"}}"#,
+        ] {
+            check_json(api, &asked, body, Err("error-object"), false);
+        }
+        let found = verdict(api, &asked, Form::Json, r#"{"id":"x"}"#);
+        assert!(
+            found.keep.is_err() && !found.cut,
+            "{api:?} keeps an empty object"
+        );
+        if api != Api::OpenAiEmbeddings {
+            check_stream(api, &asked, "", Err("cut"), true);
+            check_stream(api, &asked, "\n\n\n", Err("cut"), true);
+            check_stream(api, &asked, ": only a comment\n\n", Err("cut"), true);
+            check_stream(api, &asked, "<html>\n\nbusy\n", Err("cut"), true);
+            check_stream(api, &asked, "data: <html>\n\n", Err("bad-frame"), true);
+            check_stream(api, &asked, "data: []\n\n", Err("bad-frame"), true);
+            check_stream(api, &asked, "data: \"x\"\n\n", Err("bad-frame"), true);
+            check_stream(api, &asked, "data:\n\n", Err("bad-frame"), true);
+        }
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text_are_not_kept() {
+    for api in Api::ALL {
+        let asked = Facts {
+            items: Some(1),
+            ..Facts::default()
+        };
+        let found = judged(api, &asked, Form::Json, &[b"{\"a\":\"\xff\"}"]);
+        assert_eq!(found.keep, Err("not-json"), "{api:?}");
+        if api != Api::OpenAiEmbeddings {
+            let found = judged(
+                api,
+                &asked,
+                Form::Stream,
+                &[b"data: {\"type\":\"\xff\"}\n\n"],
+            );
+            assert_eq!(found.keep, Err("bad-frame"), "{api:?}");
+        }
+    }
+}
+
+#[test]
+fn an_event_beyond_the_limit_is_neither_kept_nor_called_cut() {
+    let mut judge = Api::OpenAiChat.judge(&Facts::default(), Form::Stream);
+    let piece = vec![b'x'; 1 << 20];
+    judge.push(b"data: ");
+    (0..=sse::EVENT_BYTES_MAX >> 20).for_each(|_| judge.push(&piece));
+    let too_large = Verdict {
+        keep: Err("too-large"),
+        cut: false,
+        usage: None,
+    };
+    assert_eq!(judge.finish(), too_large);
+}

@@ -111,7 +111,9 @@ mod tests {
             ("null", None),
             ("7", None),
         ] {
-            let counted = serde_json::from_str::<Texts>(json).ok().and_then(|texts| texts.0);
+            let counted = serde_json::from_str::<Texts>(json)
+                .ok()
+                .and_then(|texts| texts.0);
             assert_eq!(counted, expected, "{json}");
         }
     }

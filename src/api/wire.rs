@@ -41,6 +41,62 @@ pub(super) fn text<'a>(text: &'a Option<Text<'_>>) -> &'a str {
     text.as_ref().map_or("", |text| &text.0)
 }
 
+/// Text in bytes, borrowed unless it has escapes. Half of a surrogate pair is let through: servers
+/// that cut text into chunks may cut there.
+pub(super) struct Bytes<'a>(pub(super) Cow<'a, [u8]>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Bytes<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct BytesVisitor;
+        impl<'de> Visitor<'de> for BytesVisitor {
+            type Value = Bytes<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_borrowed_bytes<E: Error>(self, text: &'de [u8]) -> Result<Self::Value, E> {
+                Ok(Bytes(Cow::Borrowed(text)))
+            }
+            fn visit_bytes<E: Error>(self, text: &[u8]) -> Result<Self::Value, E> {
+                Ok(Bytes(Cow::Owned(text.to_vec())))
+            }
+        }
+        deserializer.deserialize_bytes(BytesVisitor)
+    }
+}
+
+/// True if a string or array had something in it.
+pub(super) struct Filled(bool);
+
+impl<'de> Deserialize<'de> for Filled {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FilledVisitor;
+        impl<'de> Visitor<'de> for FilledVisitor {
+            type Value = Filled;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or an array")
+            }
+            fn visit_bytes<E: Error>(self, text: &[u8]) -> Result<Filled, E> {
+                Ok(Filled(!text.is_empty()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Filled, A::Error> {
+                let mut filled = Filled(false);
+                while seq.next_element::<IgnoredAny>()?.is_some() {
+                    filled = Filled(true);
+                }
+                Ok(filled)
+            }
+        }
+        deserializer.deserialize_bytes(FilledVisitor)
+    }
+}
+
+/// True if at least one of these is there and has something in it.
+pub(super) fn any_filled(values: &[&Option<Filled>]) -> bool {
+    values
+        .iter()
+        .any(|value| matches!(value, Some(Filled(true))))
+}
+
 /// A token count; anything but a whole number counts as absent, because usage says nothing about
 /// whether an answer is complete.
 #[derive(Clone, Copy, Default)]

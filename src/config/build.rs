@@ -1,4 +1,5 @@
-//! From what was parsed to what runs: everything that makes sense only together with something else.
+//! From what was parsed to what runs: everything that makes sense only together with something
+//! else.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -24,8 +25,8 @@ const THREADS_MAX: usize = 1024;
 /// The most fills in flight: each costs memory, and a socket to the upstream.
 const FILLS_MAX: usize = 1_000_000;
 
-/// Builds the configuration. What is wrong goes to `problems`; the configuration is good only if there
-/// are none.
+/// Builds the configuration. What is wrong goes to `problems`; the configuration is good only if
+/// there are none.
 pub fn build(file: &File, env: &BTreeMap<String, String>, problems: &mut Problems) -> Config {
     let server = server(&file.server, problems);
     Config {
@@ -51,11 +52,14 @@ fn server(file: &file::Server, problems: &mut Problems) -> Server {
             Some(address) => listen.push(address.0),
         }
     }
-    if listen.is_empty() {
+    if file.listen.0.is_empty() {
         problems.report(&path.key("listen"), "at least one address is needed");
     }
     if listen.iter().any(|address| overlap(*address, file.admin.0)) {
-        let message = format!("{} is among server.listen: operators need an own port", file.admin);
+        let message = format!(
+            "{} is among server.listen: operators need an own port",
+            file.admin
+        );
         problems.report(&path.key("admin"), message);
     }
     if file.threads > THREADS_MAX {
@@ -67,12 +71,20 @@ fn server(file: &file::Server, problems: &mut Problems) -> Server {
     };
     Server {
         listen,
-        tls: file.tls.as_ref().and_then(|tls| pem::tls(tls, &path.key("tls"), problems)),
+        tls: file
+            .tls
+            .as_ref()
+            .and_then(|tls| pem::tls(tls, &path.key("tls"), problems)),
         admin: file.admin.0,
         threads,
         shutdown_deadline: file.shutdown_deadline.0,
         // The server counts this one in seconds, where a fraction would become a zero: for ever.
-        keepalive: lasting(&path.key("keepalive"), file.keepalive, Span::secs(1), problems),
+        keepalive: lasting(
+            &path.key("keepalive"),
+            file.keepalive,
+            Span::secs(1),
+            problems,
+        ),
     }
 }
 
@@ -129,7 +141,12 @@ fn store(file: &file::Store, problems: &mut Problems) -> Store {
     let queue = file.write_queue_bytes_max;
     Store {
         path: PathBuf::from(&file.path),
-        memory_bytes_max: in_memory(bytes("memory_bytes_max", memory, Bytes::mib(16), Bytes::tib(16))),
+        memory_bytes_max: in_memory(bytes(
+            "memory_bytes_max",
+            memory,
+            Bytes::mib(16),
+            Bytes::tib(16),
+        )),
         disk_bytes_max: bytes("disk_bytes_max", disk, Bytes::mib(1), Bytes::tib(1024)),
         write_queue_bytes_max: in_memory(bytes(
             "write_queue_bytes_max",
@@ -149,7 +166,10 @@ fn log(file: &file::Log) -> Log {
         LogLevel::Debug => LevelFilter::Debug,
         LogLevel::Trace => LevelFilter::Trace,
     };
-    Log { format: file.format, level }
+    Log {
+        format: file.format,
+        level,
+    }
 }
 
 fn sized(path: &Path, value: Bytes, (least, most): (Bytes, Bytes), problems: &mut Problems) -> u64 {

@@ -10,7 +10,11 @@ pub enum Place {
     /// The file as a whole: it cannot be read, or something is missing in it.
     File(String),
     /// A place in the file; line and column count from 1.
-    Line { file: String, line: usize, column: usize },
+    Line {
+        file: String,
+        line: usize,
+        column: usize,
+    },
     /// An environment variable, by name.
     Variable(String),
 }
@@ -64,7 +68,11 @@ pub(super) struct Problems {
 impl Problems {
     /// `errors`: what reading the YAML has found.
     pub fn new(marks: Marks, errors: Vec<ConfigError>) -> Self {
-        Self { marks, failed: Vec::new(), errors }
+        Self {
+            marks,
+            failed: Vec::new(),
+            errors,
+        }
     }
 
     pub fn marks(&self) -> &Marks {
@@ -75,8 +83,8 @@ impl Problems {
         &mut self.marks
     }
 
-    /// Reports an error of the value at `path`, unless this or a parent of it failed before: what is left
-    /// there is no longer what was written.
+    /// Reports an error of the value at `path`, unless this or a parent of it failed before: what
+    /// is left there is no longer what was written.
     pub fn report(&mut self, path: &Path, message: impl Into<String>) {
         self.report_at(self.marks.value(path), path, message);
     }
@@ -92,7 +100,16 @@ impl Problems {
     /// Reports without marking the path as failed: what was there before stays valid.
     pub fn push(&mut self, place: Place, path: &Path, message: impl Into<String>) {
         let (path, message) = (path.to_string(), message.into());
-        self.errors.push(ConfigError { place, path, message });
+        self.errors.push(ConfigError {
+            place,
+            path,
+            message,
+        });
+    }
+
+    /// Says that there is nothing good at `path`, and that this has been reported.
+    pub fn fail(&mut self, path: &Path) {
+        self.failed.push(path.clone());
     }
 
     pub fn extend(&mut self, errors: Vec<ConfigError>) {

@@ -1,8 +1,8 @@
-//! What is parsed: the configuration file, key by key. The comment on a field is its description in the
-//! JSON Schema, so it speaks to the operator.
+//! What is parsed: the configuration file, key by key. The comment on a field is its description in
+//! the JSON Schema, so it speaks to the operator.
 //!
-//! Nothing is required here, so that one missing key does not hide the errors of others; [`super::build`]
-//! says what is missing.
+//! Nothing is required here, so that one missing key does not hide the errors of others;
+//! [`super::build`] says what is missing.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -29,7 +29,7 @@ pub struct File {
     pub limits: Limits,
     /// The providers to ask. The first one is the default.
     #[serde(deserialize_with = "sections")]
-    #[schemars(required, with = "Vec<Upstream>", length(min = 1))]
+    #[schemars(with = "Vec<Upstream>", length(min = 1))]
     pub upstreams: Vec<Option<Upstream>>,
     /// What is cached, for whom and for how long.
     #[serde(deserialize_with = "section")]
@@ -49,7 +49,10 @@ pub struct Server {
     /// Addresses for clients: HTTP/1.1 and HTTP/2 (cleartext h2c, or by ALPN with `tls`).
     pub listen: List<Address>,
     /// Serve TLS on `listen`. Absent: cleartext.
-    #[serde(deserialize_with = "optional_section", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "optional_section",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(with = "Tls")]
     pub tls: Option<Tls>,
     /// Address for operators: /metrics, /livez, /readyz and /cache/…. Keep it away from clients.
@@ -65,14 +68,15 @@ pub struct Server {
 /// A certificate and its key, both in PEM files.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["cert", "key"]))]
 pub struct Tls {
     /// File with the certificate, followed by its intermediates.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
-    #[schemars(required, with = "PathBuf")]
+    #[schemars(with = "PathBuf")]
     pub cert: Option<PathBuf>,
     /// File with the private key, not encrypted.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
-    #[schemars(required, with = "PathBuf")]
+    #[schemars(with = "PathBuf")]
     pub key: Option<PathBuf>,
 }
 
@@ -88,7 +92,9 @@ pub struct Limits {
     pub body_timeout: Span,
     /// Longest answer that is recorded; a longer one still reaches the client, but is not kept.
     pub answer_bytes_max: Bytes,
-    /// Answers in flight that further clients can join; beyond that, each request asks upstream itself.
+    /// Answers in flight that further clients can join; beyond that, each request asks upstream
+    /// itself.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub fills_max: usize,
     /// How long an answer may go on being fetched after its last client left.
     pub fill_detached_max: Span,
@@ -99,20 +105,21 @@ pub struct Limits {
 /// A provider to ask.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["name", "url"]))]
 pub struct Upstream {
-    /// Name of the upstream, which is also its path: /NAME/…. Lower-case letters, digits, dots, dashes,
-    /// underscores; not a word of the paths such as `cache` or `v1`.
+    /// Name of the upstream, which is also its path: /NAME/…. Lower-case letters, digits, dots,
+    /// dashes, underscores; not a word of the paths such as `cache` or `v1`.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
-    #[schemars(required, with = "String", regex(pattern = "^[a-z0-9][a-z0-9._-]*$"))]
+    #[schemars(with = "String", regex(pattern = "^[a-z0-9][a-z0-9._-]*$"))]
     pub name: Option<String>,
     /// Base URL, ending where the API's own paths begin, such as https://api.openai.com/v1.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
-    #[schemars(required, with = "String", regex(pattern = "^https?://"))]
+    #[schemars(with = "String", regex(pattern = "^https?://"))]
     pub url: Option<String>,
     /// Models that are asked here when the path names no upstream: patterns with `*` and `?`.
     pub models: List<String>,
-    /// Environment variable with the API key that replaces the client's. Absent, with no `api_key_file`
-    /// either: the client's own credential goes upstream.
+    /// Environment variable with the API key that replaces the client's. Absent, with no
+    /// `api_key_file` either: the client's own credential goes upstream.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub api_key_env: Option<String>,
@@ -332,14 +339,16 @@ where
     Ok(optional_section(deserializer)?.unwrap_or_default())
 }
 
-fn sections<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Vec<Option<Upstream>>, D::Error> {
+fn sections<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Option<Upstream>>, D::Error> {
     #[derive(Deserialize)]
     struct Slot(#[serde(deserialize_with = "optional_section")] Option<Upstream>);
 
     let slots = Option::<Vec<Slot>>::deserialize(deserializer)?;
-    Ok(slots.unwrap_or_default().into_iter().map(|slot| slot.0).collect())
+    Ok(slots
+        .unwrap_or_default()
+        .into_iter()
+        .map(|slot| slot.0)
+        .collect())
 }
 
 /// A key that may be left out, but not left empty.

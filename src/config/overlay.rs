@@ -1,7 +1,8 @@
 //! `LLM_CACHE__SECTION__KEY=value`: environment variables laid over the file before it is parsed.
 //!
-//! The name after the prefix is the way to the value, its parts separated by `__` and in any case; an
-//! entry of a list goes by its number, from 0. The value is YAML: a bare word, or `[{name: a, url: …}]`.
+//! The name after the prefix is the way to the value, its parts separated by `__` and in any case;
+//! an entry of a list goes by its number, from 0. The value is YAML: a bare word, or `[{name: a,
+//! url: …}]`.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +14,8 @@ use super::yaml::{self, Origin};
 
 const PREFIX: &str = "LLM_CACHE__";
 
-/// Sets what the variables say. In the order of their names, so that a section given as a whole comes
-/// before a key inside it.
+/// Sets what the variables say. In the order of their names, so that a section given as a whole
+/// comes before a key inside it.
 pub fn apply(value: &mut Value, env: &BTreeMap<String, String>, problems: &mut Problems) {
     for (name, text) in env {
         if let Some(rest) = name.strip_prefix(PREFIX)
@@ -36,7 +37,9 @@ fn set(
     let mut path = Path::root();
     for part in rest.split("__") {
         if part.is_empty() {
-            return Err(format!("not the name of a key (write e.g. {PREFIX}STORE__PATH)"));
+            return Err(format!(
+                "not the name of a key (write e.g. {PREFIX}STORE__PATH)"
+            ));
         }
         let step;
         (value, step) = descend(value, part).ok_or_else(|| format!("`{path}` has no `{part}`"))?;
@@ -49,6 +52,9 @@ fn set(
     let origin = Origin::Variable(name.to_owned());
     let found = yaml::read_variable(text, &origin, &path, &mut errors);
     problems.extend(errors);
+    if found.is_none() {
+        problems.fail(&path);
+    }
     problems.marks_mut().set_variable(path, name);
     *value = found.unwrap_or_default();
     Ok(())
@@ -62,7 +68,10 @@ fn descend<'a>(value: &'a mut Value, part: &str) -> Option<(&'a mut Value, Step)
     match value {
         Value::Object(object) => {
             let key = part.to_ascii_lowercase();
-            Some((object.entry(key.clone()).or_insert(Value::Null), Step::Key(key)))
+            Some((
+                object.entry(key.clone()).or_insert(Value::Null),
+                Step::Key(key),
+            ))
         }
         Value::Array(items) => {
             let index = part.parse().ok()?;

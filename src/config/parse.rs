@@ -1,5 +1,5 @@
-//! Values to the file's types, past every error: what does not fit is reported, taken out, and the rest
-//! is tried again.
+//! Values to the file's types, past every error: what does not fit is reported, taken out, and the
+//! rest is tried again.
 
 use serde_json::Value;
 use serde_path_to_error::Segment;
@@ -81,7 +81,7 @@ fn in_words(term: &str) -> String {
         "usize" => "a whole number, 0 or more".to_owned(),
         "map" => "keys with values".to_owned(),
         "sequence" | "a sequence" => "a list".to_owned(),
-        "null" => "nothing (leave the line out to get the default)".to_owned(),
+        "null" => "nothing (leave it out to get the default)".to_owned(),
         // Text is not repeated: it might be a secret in the wrong place.
         _ if term.starts_with("string ") => "text".to_owned(),
         _ => match term.split_once(" `") {
@@ -94,8 +94,14 @@ fn in_words(term: &str) -> String {
 /// The known word that a misspelt one was meant to be.
 fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let distances = known.iter().map(|known| (distance(word, known), *known));
-    let (distance, known) = distances.min_by_key(|(distance, _)| *distance)?;
-    (distance <= 2 && distance < known.len().min(word.len())).then_some(known)
+    let (distance, nearest) = distances.min_by_key(|(distance, _)| *distance)?;
+    if distance <= 2 && distance < nearest.len().min(word.len()) {
+        return Some(nearest);
+    }
+    known
+        .iter()
+        .copied()
+        .find(|known| word.len() >= 3 && known.starts_with(word))
 }
 
 /// Levenshtein's.
@@ -106,7 +112,9 @@ fn distance(a: &str, b: &str) -> usize {
         let mut left = i + 1;
         for (cell, y) in row.iter_mut().skip(1).zip(b.chars()) {
             let above = *cell;
-            left = (above + 1).min(left + 1).min(diagonal + usize::from(x != y));
+            left = (above + 1)
+                .min(left + 1)
+                .min(diagonal + usize::from(x != y));
             diagonal = above;
             *cell = left;
         }
@@ -127,8 +135,8 @@ fn steps(path: &serde_path_to_error::Path) -> Path {
     path.iter().map_while(step).collect()
 }
 
-/// Takes the value at `path` out; in a list, leaves nothing in its place, so that the others keep their
-/// index. False if there is no such value.
+/// Takes the value at `path` out; in a list, leaves nothing in its place, so that the others keep
+/// their index. False if there is no such value.
 fn take_out(value: &mut Value, path: &Path) -> bool {
     let Some((last, parents)) = path.steps().split_last() else {
         return false;
@@ -142,9 +150,9 @@ fn take_out(value: &mut Value, path: &Path) -> bool {
     }
     match (parent, last) {
         (Some(Value::Object(object)), Step::Key(key)) => object.remove(key).is_some(),
-        (Some(Value::Array(items)), Step::Item(index)) => {
-            items.get_mut(*index).is_some_and(|item| !item.take().is_null())
-        }
+        (Some(Value::Array(items)), Step::Item(index)) => items
+            .get_mut(*index)
+            .is_some_and(|item| !item.take().is_null()),
         _ => false,
     }
 }

@@ -97,7 +97,13 @@ impl Marks {
     pub fn set_variable(&mut self, path: Path, name: &str) {
         self.marks.retain(|known, _| !known.is_within(&path));
         let place = Place::Variable(name.to_owned());
-        self.set(path, Mark { key: place.clone(), value: place });
+        self.set(
+            path,
+            Mark {
+                key: place.clone(),
+                value: place,
+            },
+        );
     }
 
     pub fn contains(&self, path: &Path) -> bool {

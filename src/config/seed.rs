@@ -18,18 +18,25 @@ const ADDITIONAL_URLS: &str = "ADDITIONAL_BASE_URLS";
 
 /// The value of a variable that is set and not empty.
 pub fn variable<'a>(env: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
-    env.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+    env.get(name)
+        .map(|value| value.trim())
+        .filter(|value| !value.is_empty())
 }
 
-/// Adds to `file` what the variables say. New upstreams go to the end, so that the others keep their
-/// index; the answer is the index of one that is to become the first.
+/// Adds to `file` what the variables say. New upstreams go to the end, so that the others keep
+/// their index; the answer is the index of one that is to become the first.
 pub fn apply(file: &mut File, env: &BTreeMap<String, String>, marks: &mut Marks) -> Option<usize> {
     let first = variable(env, BASE_URL).and_then(|url| {
         let url = Some(with_path(url));
-        let named = |slot: &&mut Option<Upstream>| {
-            slot.as_ref().is_some_and(|upstream| upstream.name.as_deref() == Some(OPENAI))
+        let named = |slot: &Option<Upstream>| {
+            slot.as_ref()
+                .is_some_and(|upstream| upstream.name.as_deref() == Some(OPENAI))
         };
-        let slot = file.upstreams.iter_mut().enumerate().find(|(_, slot)| named(&slot));
+        let slot = file
+            .upstreams
+            .iter_mut()
+            .enumerate()
+            .find(|(_, slot)| named(slot));
         if let Some((index, Some(upstream))) = slot {
             upstream.url = url;
             marks.set_variable(upstreams().item(index).key("url"), BASE_URL);
@@ -57,14 +64,18 @@ fn add(
     marks: &mut Marks,
 ) -> usize {
     let index = file.upstreams.len();
-    let upstream = Upstream { name: Some(name), url, ..Upstream::default() };
+    let upstream = Upstream {
+        name: Some(name),
+        url,
+        ..Upstream::default()
+    };
     file.upstreams.push(Some(upstream));
     marks.set_variable(upstreams().item(index), variable);
     index
 }
 
-/// A base URL without a path means the API's usual one. One that does not parse stays as it is, to be
-/// reported like any other.
+/// A base URL without a path means the API's usual one. One that does not parse stays as it is, to
+/// be reported like any other.
 fn with_path(url: &str) -> String {
     match Url::parse(url) {
         Ok(mut parsed) if parsed.path() == "/" => {
@@ -78,7 +89,10 @@ fn with_path(url: &str) -> String {
 /// `localhost-11434` for `http://localhost:11434/v1`.
 fn name_of(url: &str) -> Option<String> {
     let url = Url::parse(url).ok()?;
-    let port = url.port().map(|port| format!("-{port}")).unwrap_or_default();
+    let port = url
+        .port()
+        .map(|port| format!("-{port}"))
+        .unwrap_or_default();
     let host = format!("{}{port}", url.host_str()?.to_ascii_lowercase());
     let kept = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
     let words = host.split(|c| !kept(c)).filter(|word| !word.is_empty());

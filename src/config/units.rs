@@ -26,8 +26,8 @@ pub struct OnOff(pub bool);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address(pub SocketAddr);
 
-/// A list, or one value that stands for a list of one. `None` is an item with nothing in it, or one that
-/// was taken out because it did not fit.
+/// A list, or one value that stands for a list of one. `None` is an item with nothing in it, or one
+/// that was taken out because it did not fit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct List<T>(pub Vec<Option<T>>);
 
@@ -121,9 +121,14 @@ impl Word for Span {
 
     fn from_text(text: &str) -> Result<Self, String> {
         // humantime adds up unchecked; numbers of this length cannot overflow it.
-        let digits = text.split(|c: char| !c.is_ascii_digit()).map(str::len).max();
+        let digits = text
+            .split(|c: char| !c.is_ascii_digit())
+            .map(str::len)
+            .max();
+        if digits > Some(15) {
+            return Err(format!("`{text}` is too long"));
+        }
         match humantime::parse_duration(text) {
-            _ if digits > Some(15) => Err(format!("`{text}` is too long")),
             Ok(duration) if duration > Self::MAX.0 => {
                 Err(format!("`{text}` is longer than 100 years"))
             }
@@ -181,7 +186,9 @@ impl Word for Address {
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
-        let whole = units.iter().find(|(bits, _)| self.0 != 0 && self.0 % (1 << bits) == 0);
+        let whole = units
+            .iter()
+            .find(|(bits, _)| self.0 != 0 && self.0.is_multiple_of(1 << bits));
         let (bits, unit) = whole.unwrap_or(&(0, "B"));
         write!(f, "{}{unit}", self.0 >> bits)
     }
@@ -189,13 +196,20 @@ impl fmt::Display for Bytes {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
+        let units = [
+            (86_400_000, "d"),
+            (3_600_000, "h"),
+            (60_000, "m"),
+            (1000, "s"),
+        ];
         let millis = self.0.as_millis();
         // `300s` reads better than `5m` beside `5s`, `60s` and `120s`.
-        let whole = units.iter().find(|(unit, _)| millis > 5 * unit && millis % unit == 0);
+        let whole = units
+            .iter()
+            .find(|(unit, _)| millis > 5 * unit && millis.is_multiple_of(*unit));
         let (unit, name) = match whole {
             Some((unit, name)) => (*unit, *name),
-            None if millis % 1000 == 0 => (1000, "s"),
+            None if millis.is_multiple_of(1000) => (1000, "s"),
             None => (1, "ms"),
         };
         write!(f, "{}{name}", millis / unit)
@@ -297,6 +311,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
 impl<T: JsonSchema> JsonSchema for List<T> {
     fn schema_name() -> Cow<'static, str> {
         format!("ListOf{}", T::schema_name()).into()
+    }
+
+    fn inline_schema() -> bool {
+        true
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {

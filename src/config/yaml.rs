@@ -1,7 +1,7 @@
 //! YAML to values, with the line and column of each.
 //!
-//! Plain scalars become null, true, false or numbers as in YAML 1.2's core schema (decimal only); all
-//! else is text. Anchors, aliases, tags and a second document are refused.
+//! Plain scalars become null, true, false or numbers as in YAML 1.2's core schema (decimal only);
+//! all else is text. Anchors, aliases, tags and a second document are refused.
 
 use std::fs::File;
 use std::io::Read;
@@ -18,8 +18,8 @@ use super::{DEFAULT_YAML, Source};
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// So many duplicate keys are reported at once.
 const DUPLICATES_MAX: u32 = 64;
-/// A duplicate key is renamed to begin with a character from here on (Unicode's private use area), so that
-/// reading can go on behind it.
+/// A duplicate key is renamed to begin with a character from here on (Unicode's private use area),
+/// so that reading can go on behind it.
 const RENAMED: u32 = 0xE000;
 
 /// Whose text is read.
@@ -39,7 +39,11 @@ impl Origin {
 
     fn line(&self, line: usize, column: usize) -> Place {
         match self {
-            Origin::File(file) => Place::Line { file: file.clone(), line, column },
+            Origin::File(file) => Place::Line {
+                file: file.clone(),
+                line,
+                column,
+            },
             Origin::Variable(name) => Place::Variable(name.clone()),
         }
     }
@@ -55,10 +59,17 @@ pub struct Document {
 /// The text of a source and what to call it in errors.
 pub fn open(source: Source<'_>) -> Result<(String, Origin), ConfigError> {
     let Source::File(path) = source else {
-        return Ok((DEFAULT_YAML.to_owned(), Origin::File("built-in configuration".to_owned())));
+        return Ok((
+            DEFAULT_YAML.to_owned(),
+            Origin::File("built-in configuration".to_owned()),
+        ));
     };
     let origin = Origin::File(path.display().to_string());
-    let error = |message: String| ConfigError { place: origin.whole(), path: String::new(), message };
+    let error = |message: String| ConfigError {
+        place: origin.whole(),
+        path: String::new(),
+        message,
+    };
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
@@ -74,7 +85,12 @@ pub fn open(source: Source<'_>) -> Result<(String, Origin), ConfigError> {
 
 /// Reads a whole file. `None` if the text is no YAML; `errors` says why.
 pub fn read(text: &str, origin: &Origin, errors: &mut Vec<ConfigError>) -> Option<Document> {
-    let mut reader = Reader { origin, errors, duplicates: Vec::new(), found: Vec::new() };
+    let mut reader = Reader {
+        origin,
+        errors,
+        duplicates: Vec::new(),
+        found: Vec::new(),
+    };
     let node = reader.load(text.strip_prefix('\u{feff}').unwrap_or(text))?;
     let value = reader.convert(&node, &Path::root());
     let mut marks = Marks::new(origin.whole());
@@ -91,8 +107,16 @@ pub fn read_variable(
     path: &Path,
     errors: &mut Vec<ConfigError>,
 ) -> Option<Value> {
-    let mut reader = Reader { origin, errors, duplicates: Vec::new(), found: Vec::new() };
-    let node = reader.load(&format!("value:\n  {}\n", text.trim().replace('\n', "\n  ")))?;
+    let mut reader = Reader {
+        origin,
+        errors,
+        duplicates: Vec::new(),
+        found: Vec::new(),
+    };
+    let node = reader.load(&format!(
+        "value:\n  {}\n",
+        text.trim().replace('\n', "\n  ")
+    ))?;
     let value = node.as_mapping()?.get_node("value")?;
     Some(reader.convert(value, path))
 }
@@ -113,13 +137,17 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn load(&mut self, text: &str) -> Option<Node> {
         if let Some(line) = second_document(text) {
-            self.error(self.origin.line(line, 1), "a second document: there can be only one");
+            self.error(
+                self.origin.line(line, 1),
+                "a second document: there can be only one",
+            );
             return None;
         }
         let mut text = text.to_owned();
         loop {
-            let options =
-                LoaderOptions::default().error_on_duplicate_keys(true).prevent_coercion(true);
+            let options = LoaderOptions::default()
+                .error_on_duplicate_keys(true)
+                .prevent_coercion(true);
             let error = match parse_yaml_with_options(0, &text, options) {
                 Ok(node) => return Some(node),
                 Err(error) => error,
@@ -128,7 +156,10 @@ impl Reader<'_> {
                 && let Some(renamed) = self.rename(&text, &pair.key)
             {
                 let first_line = pair.prev_key.span().start().map_or(0, Marker::line);
-                self.duplicates.push(Duplicate { key: pair.key.as_str().to_owned(), first_line });
+                self.duplicates.push(Duplicate {
+                    key: pair.key.as_str().to_owned(),
+                    first_line,
+                });
                 text = renamed;
                 continue;
             }
@@ -140,7 +171,9 @@ impl Reader<'_> {
 
     /// The text with the duplicate `key` under a name of its own, of the same length.
     fn rename(&self, text: &str, key: &MarkedScalarNode) -> Option<String> {
-        let nth = u32::try_from(self.duplicates.len()).ok().filter(|nth| *nth < DUPLICATES_MAX)?;
+        let nth = u32::try_from(self.duplicates.len())
+            .ok()
+            .filter(|nth| *nth < DUPLICATES_MAX)?;
         let stand_in = char::from_u32(RENAMED + nth)?;
         let quoted = usize::from(!key.may_coerce());
         let at = key.span().start()?.character() + quoted;
@@ -157,8 +190,13 @@ impl Reader<'_> {
                 .enumerate()
                 .map(|(index, item)| {
                     let path = path.item(index);
-                    let place = self.start(item).unwrap_or(self.origin.whole());
-                    self.found.push((path.clone(), Mark { key: place.clone(), value: place }));
+                    if let Some(place) = self.start(item) {
+                        let mark = Mark {
+                            key: place.clone(),
+                            value: place,
+                        };
+                        self.found.push((path.clone(), mark));
+                    }
                     self.convert(item, &path)
                 })
                 .collect(),
@@ -173,7 +211,10 @@ impl Reader<'_> {
                 let error = ConfigError {
                     place,
                     path: path.key(&duplicate.key).to_string(),
-                    message: format!("duplicate key, first written in line {}", duplicate.first_line),
+                    message: format!(
+                        "duplicate key, first written in line {}",
+                        duplicate.first_line
+                    ),
                 };
                 self.errors.push(error);
                 continue;
@@ -191,21 +232,25 @@ impl Reader<'_> {
         self.duplicates.get(usize::try_from(nth).ok()?)
     }
 
-    /// Where a value begins; `None` for an empty one, whose mark is that of the next line.
+    /// Where a value begins; `None` for an empty one, whose mark is that of the next line: it is
+    /// then where its key is, or its list.
     fn start(&self, node: &Node) -> Option<Place> {
         match node {
             Node::Scalar(scalar) if scalar.is_empty() && scalar.may_coerce() => None,
             // The mark of a block mapping sits behind its first key.
             Node::Mapping(mapping) => {
                 let first_key = mapping.iter().next().map(|(key, _)| self.place(key.span()));
-                Some(first_key.map_or(self.place(node.span()), |key| key.min(self.place(node.span()))))
+                Some(first_key.map_or(self.place(node.span()), |key| {
+                    key.min(self.place(node.span()))
+                }))
             }
             Node::Scalar(_) | Node::Sequence(_) => Some(self.place(node.span())),
         }
     }
 
     fn place(&self, span: &Span) -> Place {
-        span.start().map_or(self.origin.whole(), |mark| self.mark(mark))
+        span.start()
+            .map_or(self.origin.whole(), |mark| self.mark(mark))
     }
 
     fn mark(&self, mark: &Marker) -> Place {
@@ -232,7 +277,11 @@ impl Reader<'_> {
     }
 
     fn error(&mut self, place: Place, message: impl Into<String>) {
-        self.errors.push(ConfigError { place, path: String::new(), message: message.into() });
+        self.errors.push(ConfigError {
+            place,
+            path: String::new(),
+            message: message.into(),
+        });
     }
 }
 
@@ -248,13 +297,18 @@ fn scalar_value(scalar: &MarkedScalarNode) -> Value {
         // What Rust takes for a number is narrower than YAML, but for `inf` and `nan`.
         _ => (text.parse::<u64>().ok().map(Value::from))
             .or_else(|| text.parse::<i64>().ok().map(Value::from))
-            .or_else(|| text.parse::<f64>().ok().filter(|n| n.is_finite()).map(Value::from))
+            .or_else(|| {
+                text.parse::<f64>()
+                    .ok()
+                    .filter(|n| n.is_finite())
+                    .map(Value::from)
+            })
             .unwrap_or_else(|| text.into()),
     }
 }
 
-/// The line in which a second document begins. The parser stops before it without a word, and half of
-/// what was written would not count.
+/// The line in which a second document begins. The parser stops before it without a word, and half
+/// of what was written would not count.
 fn second_document(text: &str) -> Option<usize> {
     let (mut content, mut ended) = (false, false);
     for (at, line) in text.lines().enumerate() {

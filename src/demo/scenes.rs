@@ -59,5 +59,6 @@ pub async fn play(
     stage
         .screen
         .heading(&format!("{asked} questions asked, {paid} paid for."))?;
+    stage.screen.flush()?;
     Ok(())
 }

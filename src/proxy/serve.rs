@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::Method;
 use pingora_core::Result;
 use pingora_core::protocols::http::ServerSession;

@@ -34,6 +34,10 @@ const EVICT_TO: u64 = 85;
 /// Entries evicted in one go, so that writing is never held up for long.
 const EVICT_BATCH: usize = 1_000;
 
+/// Properties that tell the size of the files.
+const TABLE_BYTES: &str = "rocksdb.total-sst-files-size";
+const BLOB_BYTES: &str = "rocksdb.total-blob-file-size";
+
 /// The database and what is known of its contents.
 pub struct Disk {
     /// `None` once closed.
@@ -185,7 +189,7 @@ impl Disk {
             batch.delete_cf(families.entries, key.as_bytes());
         }
         // Not synced: the log survives the death of the process, and a cache need not survive more.
-        db.write_opt(&batch, &WriteOptions::default())?;
+        db.write_opt(batch, &WriteOptions::default())?;
         self.account(bytes, entries);
         Ok(())
     }
@@ -216,7 +220,7 @@ impl Disk {
             }
             batch.delete_cf(families.entries, key.as_bytes());
         }
-        db.write_opt(&batch, &WriteOptions::default())?;
+        db.write_opt(batch, &WriteOptions::default())?;
         self.account(bytes, entries);
         Ok(entries.unsigned_abs())
     }
@@ -224,16 +228,13 @@ impl Disk {
     /// Whether the files on disk have outgrown the bound, so that nothing more may be written.
     pub fn is_full(&self) -> bool {
         let Some(db) = self.db() else { return true };
-        let property = |cf, name| {
-            db.cf_handle(cf)
-                .and_then(|cf| db.property_int_value_cf(cf, name).ok().flatten())
+        let files = |family: &str, property: &str| {
+            db.cf_handle(family)
+                .and_then(|family| db.property_int_value_cf(family, property).ok().flatten())
                 .unwrap_or(0)
         };
-        let files = property(CF_ENTRIES, rocksdb::properties::TOTAL_SST_FILES_SIZE)
-            + property(CF_ENTRIES, rocksdb::properties::TOTAL_BLOB_FILE_SIZE)
-            + property(CF_INDEX, rocksdb::properties::TOTAL_SST_FILES_SIZE)
-            + property(CF_AGE, rocksdb::properties::TOTAL_SST_FILES_SIZE);
-        files > self.bytes_max
+        let tables = [CF_ENTRIES, CF_INDEX, CF_AGE].map(|f| files(f, TABLE_BYTES));
+        tables.iter().sum::<u64>() + files(CF_ENTRIES, BLOB_BYTES) > self.bytes_max
     }
 
     /// Rewrites blob files that hold mostly deleted values. Blocks for long.
@@ -261,6 +262,13 @@ impl Disk {
             log::error!("the disk tier cannot sync its log: {e}");
         }
         db.cancel_all_background_work(true);
+    }
+
+    /// Stores bytes that may be no record.
+    #[cfg(test)]
+    pub fn put_raw(&self, key: &Key, bytes: &[u8]) {
+        let db = self.db().unwrap();
+        db.put_cf(db.cf_handle(CF_ENTRIES).unwrap(), key.as_bytes(), bytes).unwrap();
     }
 
     fn db(&self) -> Option<Arc<DB>> {

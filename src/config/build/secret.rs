@@ -48,7 +48,10 @@ pub fn api_key(
     let (env_path, file_path) = (path.key("api_key_env"), path.key("api_key_file"));
     let found = match (&upstream.api_key_env, &upstream.api_key_file) {
         (Some(_), Some(_)) => {
-            problems.report(&file_path, "contradicts api_key_env: only one of them can be given");
+            problems.report(
+                &file_path,
+                "contradicts api_key_env: only one of them can be given",
+            );
             return None;
         }
         (Some(name), None) => from_variable(name, env).map_err(|message| (env_path, message)),
@@ -56,7 +59,10 @@ pub fn api_key(
         (None, None) => return seed_key(upstream, &env_path, env, problems),
     };
     match found {
-        Ok(secret) => Some(ApiKey { secret, replaces: true }),
+        Ok(secret) => Some(ApiKey {
+            secret,
+            replaces: true,
+        }),
         Err((path, message)) => {
             problems.report(&path, message);
             None
@@ -64,8 +70,8 @@ pub fn api_key(
     }
 }
 
-/// The ancestor's variable is in many environments for other reasons, so it only helps out clients that
-/// bring no key.
+/// The ancestor's variable is in many environments for other reasons, so it only helps out clients
+/// that bring no key.
 fn seed_key(
     upstream: &Upstream,
     path: &Path,
@@ -77,7 +83,10 @@ fn seed_key(
     }
     let text = seed::variable(env, seed::API_KEY)?;
     match checked(text) {
-        Ok(secret) => Some(ApiKey { secret, replaces: false }),
+        Ok(secret) => Some(ApiKey {
+            secret,
+            replaces: false,
+        }),
         Err(message) => {
             problems.report_at(Place::Variable(seed::API_KEY.to_owned()), path, message);
             None
@@ -89,13 +98,15 @@ fn from_variable(name: &str, env: &BTreeMap<String, String>) -> Result<Secret, S
     let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     match seed::variable(env, name) {
         Some(text) => checked(text),
-        None if !name.is_empty() && name.chars().all(is_name) => {
-            Err(format!("missing secret: the environment variable {name} is unset or empty"))
-        }
+        None if !name.is_empty() && name.chars().all(is_name) => Err(format!(
+            "missing secret: the environment variable {name} is unset or empty"
+        )),
         // A key pasted here by mistake must not reach the log.
-        None => Err("missing secret: there is no environment variable of this name (the name of a \
+        None => Err(
+            "missing secret: there is no environment variable of this name (the name of a \
                      variable goes here, never the key itself)"
-            .to_owned()),
+                .to_owned(),
+        ),
     }
 }
 
@@ -112,7 +123,9 @@ fn from_file(file: &FilePath) -> Result<Secret, String> {
 /// Reads a text file, up to a length.
 pub(super) fn read(file: &FilePath, bytes_max: u64) -> io::Result<String> {
     let mut text = String::new();
-    let read = File::open(file)?.take(bytes_max + 1).read_to_string(&mut text)?;
+    let read = File::open(file)?
+        .take(bytes_max + 1)
+        .read_to_string(&mut text)?;
     match read as u64 > bytes_max {
         true => Err(io::Error::other(format!("longer than {bytes_max} bytes"))),
         false => Ok(text),

@@ -1,7 +1,7 @@
 //! Upstreams: names, URLs, model patterns, time limits.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use url::{Host, Url};
 
@@ -11,7 +11,8 @@ use super::super::path::Path;
 use super::super::{Server, Timeouts, Upstream};
 use super::{positive, secret};
 
-/// Words of the path grammar; an upstream of such a name could not be reached, or would hide a path.
+/// Words of the path grammar; an upstream of such a name could not be reached, or would hide a
+/// path.
 const RESERVED: &[&str] = &[
     "cache",
     "chat",
@@ -44,14 +45,17 @@ pub fn build(
             problems.report(&path, "an empty entry");
             continue;
         };
-        let earlier = &file.upstreams[..index];
+        let earlier = file.upstreams.iter().take(index).flatten();
         if let Err(message) = check_name(upstream.name.as_deref(), earlier) {
             problems.report(&path.key("name"), message);
         }
         let url = base_url(upstream.url.as_deref(), server);
         let url = url.map_err(|message| problems.report(&path.key("url"), message));
         for (index, model) in upstream.models.0.iter().enumerate() {
-            if model.as_deref().is_none_or(|pattern| pattern.trim().is_empty()) {
+            if model
+                .as_deref()
+                .is_none_or(|pattern| pattern.trim().is_empty())
+            {
                 problems.report(&path.key("models").item(index), "an empty entry");
             }
         }
@@ -59,17 +63,27 @@ pub fn build(
         let timeouts = timeouts(&upstream.timeouts, &path.key("timeouts"), problems);
         if let (Some(name), Ok(url)) = (upstream.name.clone(), url) {
             let models = upstream.models.0.iter().flatten().cloned().collect();
-            upstreams.push(Upstream { name, url, models, api_key, timeouts });
+            upstreams.push(Upstream {
+                name,
+                url,
+                models,
+                api_key,
+                timeouts,
+            });
         }
     }
     if file.upstreams.is_empty() {
-        let message = "at least one upstream is needed (- name: openai, url: https://api.openai.com/v1)";
+        let message =
+            "at least one upstream is needed (- name: openai, url: https://api.openai.com/v1)";
         problems.report(&path, message);
     }
     upstreams
 }
 
-fn check_name(name: Option<&str>, earlier: &[Option<file::Upstream>]) -> Result<(), String> {
+fn check_name<'a>(
+    name: Option<&str>,
+    mut earlier: impl Iterator<Item = &'a file::Upstream>,
+) -> Result<(), String> {
     let name = name.ok_or("is missing: an upstream needs a name, which is also its path")?;
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
     if name.is_empty() || !name.chars().all(allowed) || name.starts_with(['.', '_', '-']) {
@@ -79,9 +93,11 @@ fn check_name(name: Option<&str>, earlier: &[Option<file::Upstream>]) -> Result<
         ));
     }
     if RESERVED.contains(&name) {
-        return Err(format!("`{name}` is a word of the server's own paths: choose another name"));
+        return Err(format!(
+            "`{name}` is a word of the server's own paths: choose another name"
+        ));
     }
-    if earlier.iter().flatten().any(|other| other.name.as_deref() == Some(name)) {
+    if earlier.any(|other| other.name.as_deref() == Some(name)) {
         return Err(format!("another upstream is called `{name}` already"));
     }
     Ok(())
@@ -96,15 +112,22 @@ fn base_url(text: Option<&str>, server: &Server) -> Result<Url, String> {
         return Err(format!("not an http or https URL {example}"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("credentials do not belong in the URL: use api_key_env or api_key_file".to_owned());
+        return Err(
+            "credentials do not belong in the URL: use api_key_env or api_key_file".to_owned(),
+        );
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err("a base URL has no query (?…) and no fragment (#…)".to_owned());
     }
-    let port = url.port_or_known_default().filter(|port| *port != 0).ok_or("port 0")?;
-    let own = server.listen.iter().chain([&server.admin]);
-    if let Some(address) = own.clone().find(|address| is_own(&url, port, **address)) {
-        return Err(format!("this server itself listens on {address}: it would ask itself"));
+    let port = url
+        .port_or_known_default()
+        .filter(|port| *port != 0)
+        .ok_or("nothing listens on port 0")?;
+    let mut own = server.listen.iter().chain([&server.admin]);
+    if let Some(address) = own.find(|address| is_own(&url, port, **address)) {
+        return Err(format!(
+            "this server itself listens on {address}: it would ask itself"
+        ));
     }
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
@@ -113,17 +136,21 @@ fn base_url(text: Option<&str>, server: &Server) -> Result<Url, String> {
 
 /// Whether a URL leads to an address of ours. Names other than localhost are not looked up.
 fn is_own(url: &Url, port: u16, own: SocketAddr) -> bool {
-    let ip = match url.host() {
-        Some(Host::Ipv4(ip)) => IpAddr::V4(ip),
-        Some(Host::Ipv6(ip)) => IpAddr::V6(ip).to_canonical(),
-        Some(Host::Domain(name)) if name.trim_end_matches('.') == "localhost" => {
-            IpAddr::V4(Ipv4Addr::LOCALHOST)
-        }
-        Some(Host::Domain(_)) | None => return false,
+    let any_local = own.ip().is_unspecified();
+    let same_host = |ip: IpAddr| {
+        ip == own.ip()
+            || (any_local && (ip.is_loopback() || ip.is_unspecified()))
+            || (ip.is_unspecified() && own.ip().is_loopback())
     };
-    let local = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
-    let same = ip == own.ip() || (local(ip) && local(own.ip()));
-    port == own.port() && same
+    port == own.port()
+        && match url.host() {
+            Some(Host::Ipv4(ip)) => same_host(ip.into()),
+            Some(Host::Ipv6(ip)) => same_host(ip.to_canonical()),
+            Some(Host::Domain(name)) if name.trim_end_matches('.') == "localhost" => {
+                any_local || own.ip().is_loopback()
+            }
+            Some(Host::Domain(_)) | None => false,
+        }
 }
 
 fn timeouts(file: &file::Timeouts, path: &Path, problems: &mut Problems) -> Timeouts {

@@ -1,0 +1,64 @@
+# Everything is built with one profile (release): a second one would compile RocksDB again. Builds, tools
+# and virtual environments are kept in ~/.cache/llm-cache-server, outside the clone; scripts/setup.sh
+# installs what is missing.
+
+SHELL := /bin/bash
+CACHE_DIR := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/llm-cache-server
+export CARGO_TARGET_DIR ?= $(CACHE_DIR)/target
+export PATH := $(PATH):$(HOME)/.cargo/bin:$(CACHE_DIR)/tools/bin
+
+SERVER := $(CARGO_TARGET_DIR)/release/llm-cache-server
+FUZZ_SECONDS ?= 60
+# Given to the server by `make run` and `make demo`: make run ARGS="--config my.yaml"
+ARGS ?=
+
+# Every step may start cargo, and one cargo uses all cores.
+.NOTPARALLEL:
+.PHONY: help run build demo test test-rust test-sdk lint fmt bench fuzz clean setup
+
+help: ## Says what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+run: build ## Installs what is missing, builds, starts the server on its defaults
+	@exec $(SERVER) run $(ARGS)
+
+build: setup ## Builds the server
+	cargo build --release --locked
+
+demo: build ## Shows what the cache does, without a key and without a network
+	@exec $(SERVER) demo $(ARGS)
+
+test: test-rust test-sdk ## The whole suite: Rust tests and the SDK suites
+
+test-rust: setup ## Unit, integration and documentation tests
+	@if cargo nextest --version >/dev/null 2>&1; then \
+	  set -ex; \
+	  cargo nextest run --cargo-profile release --locked; \
+	  cargo test --release --locked --doc; \
+	else \
+	  set -ex; \
+	  cargo test --release --locked; \
+	fi
+
+test-sdk: build ## The OpenAI and Anthropic SDKs against the server, twice
+	tests/sdk/run.sh
+
+lint: ## Formatting, files, dependencies, clippy
+	scripts/check.sh
+
+fmt: ## Formats the Rust sources
+	cargo fmt --all
+
+bench: setup ## The benchmarks
+	cargo bench --profile release --locked
+
+fuzz: setup ## Every fuzz target for FUZZ_SECONDS (60)
+	@scripts/setup.sh fuzz
+	FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh
+
+clean: ## Removes what was built; tools and virtual environments stay
+	cargo clean
+	rm -rf tests/sdk/node/node_modules
+
+setup:
+	@scripts/setup.sh build

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Everything that is checked without running the server. Without arguments: all of it.
+#
+#   scripts/check.sh [fmt] [files] [deny] [clippy]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/env.sh
+
+check_fmt() { cargo fmt --all --check; }
+
+check_files() {
+    scripts/setup.sh lint
+    local bin="$CACHE_DIR/venv-lint/bin" scripts=(.ci/run scripts/*.sh tests/sdk/*.sh)
+    "$bin/shellcheck" --external-sources "${scripts[@]}"
+    "$bin/yamllint" --strict .
+    # Where there is something for them.
+    if [ -e Dockerfile ]; then "$bin/hadolint" Dockerfile; fi
+    if compgen -G '.github/workflows/*.y*ml' >/dev/null; then
+        "$bin/check-jsonschema" --builtin-schema vendor.github-workflows .github/workflows/*.y*ml
+    fi
+    # The lock file must work with any registry, so it names none.
+    if grep -n '"resolved"' tests/sdk/node/package-lock.json; then
+        echo "package-lock.json names a registry: npm install --package-lock-only --omit-lockfile-registry-resolved" >&2
+        return 1
+    fi
+    "$bin/python" -B scripts/check_links.py
+}
+
+check_deny() {
+    # Not being able to install the checker says nothing about the code: it is said aloud and goes on.
+    if scripts/setup.sh deny; then
+        cargo deny --locked --log-level error check bans licenses sources
+    else
+        echo "WARNING: dependencies were NOT checked, cargo-deny is not there" >&2
+    fi
+}
+
+check_clippy() {
+    scripts/setup.sh build
+    cargo clippy --release --locked --all-targets -- -D warnings
+}
+
+[ $# -gt 0 ] || set -- fmt files deny clippy
+for part in "$@"; do
+    case $part in
+    fmt | files | deny | clippy) "check_$part" ;;
+    *)
+        echo "check.sh: no such part: $part" >&2
+        exit 2
+        ;;
+    esac
+done

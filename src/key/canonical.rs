@@ -1,0 +1,140 @@
+//! The canonical form of a JSON body: one text for all spellings of the same request.
+//!
+//! Object keys are sorted, white space is gone, and a string has one spelling: UTF-8, with `\"`,
+//! `\\` and `\u00xx` for control characters. Everything else stands as it was sent: the order of
+//! arrays, the content of strings (no Unicode normalisation), and the lexemes of numbers, since
+//! 1 and 1.0, or two integers above 2^53, are not the same to every provider.
+//!
+//! Two bodies have the same canonical text only if they are the same JSON value. Whatever leaves
+//! room for two readings is refused instead, and more than RFC 8259 forbids is: duplicate keys and
+//! lone surrogates. A refused body can still be passed through.
+//!
+//! One pass over the bytes, no tree. Memory and time are linear in the body; see [`BODY_BYTES_MAX`],
+//! [`DEPTH_MAX`] and [`MOVES_PER_BYTE_MAX`].
+
+use std::str;
+
+use thiserror::Error;
+
+use order::Member;
+use scan::Scanner;
+
+mod order;
+mod scan;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+/// Longest body, in bytes: offsets in the canonical text, which may be three times as long
+/// (`\n` becomes `\u000a`), are kept in 32 bits.
+pub const BODY_BYTES_MAX: usize = 1 << 30;
+
+/// Deepest nesting of arrays and objects, the body itself being the first. It bounds the scanner's
+/// recursion, and no provider takes more.
+pub const DEPTH_MAX: usize = 128;
+
+/// How often each byte of a body may be moved, on average, to put the members of objects in order.
+/// An object that is out of order is moved once for each object around it that is, too; without a
+/// bound, a body of 32 MiB with [`DEPTH_MAX`] of them would have 4 GiB moved. Real bodies need
+/// about as much as their depth, and that is rarely above ten.
+pub const MOVES_PER_BYTE_MAX: usize = 32;
+
+/// Bytes that may be moved whatever the length of the body is: below about 40 KiB even the worst
+/// body is cheap.
+const MOVES_FREE: usize = 4 << 20;
+
+const _: () = assert!(BODY_BYTES_MAX as u64 * 3 <= u32::MAX as u64);
+
+/// The canonical form of a body. Without the ignored members it is still a JSON object.
+#[derive(Clone, Debug)]
+pub struct Canonical {
+    text: Vec<u8>,
+    /// The top-level members in the order of their keys.
+    members: Vec<Member>,
+}
+
+/// Why a body has no canonical form. `at` is an offset in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Reject {
+    /// JSON perhaps, but not an object at the top.
+    #[error("the body is not a JSON object")]
+    NotAnObject,
+    /// Not JSON by RFC 8259. A byte order mark is not JSON either.
+    #[error("invalid JSON at byte {at}")]
+    InvalidJson { at: usize },
+    /// Not UTF-8.
+    #[error("invalid UTF-8")]
+    InvalidUtf8,
+    /// An object has the same key twice, perhaps in two spellings. Readers differ in which counts.
+    #[error("duplicate key in an object")]
+    DuplicateKey,
+    /// Half of a surrogate pair. Readers replace it, refuse it or keep it.
+    #[error("lone surrogate in a string")]
+    LoneSurrogate,
+    /// More than white space behind the object.
+    #[error("trailing bytes at byte {at}")]
+    TrailingBytes { at: usize },
+    /// Deeper than [`DEPTH_MAX`].
+    #[error("nested deeper than {DEPTH_MAX}")]
+    TooDeep,
+    /// Members out of order on so many levels that more than [`MOVES_PER_BYTE_MAX`] were needed.
+    #[error("too many nested objects with members out of order")]
+    TooTangled,
+    /// Longer than [`BODY_BYTES_MAX`].
+    #[error("longer than {BODY_BYTES_MAX} bytes")]
+    TooLong,
+}
+
+impl Reject {
+    /// The reason as a label, from a closed set.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Reject::NotAnObject => "not-an-object",
+            Reject::InvalidJson { .. } => "invalid-json",
+            Reject::InvalidUtf8 => "invalid-utf8",
+            Reject::DuplicateKey => "duplicate-key",
+            Reject::LoneSurrogate => "lone-surrogate",
+            Reject::TrailingBytes { .. } => "trailing-bytes",
+            Reject::TooDeep => "too-deep",
+            Reject::TooTangled => "too-tangled",
+            Reject::TooLong => "too-long",
+        }
+    }
+}
+
+/// The canonical form of `body`. Top-level members with a key in `ignored` are read as strictly as
+/// the others and then left out.
+pub fn canonicalize(body: &[u8], ignored: &[&str]) -> Result<Canonical, Reject> {
+    if body.len() > BODY_BYTES_MAX {
+        return Err(Reject::TooLong);
+    }
+    if str::from_utf8(body).is_err() {
+        return Err(Reject::InvalidUtf8);
+    }
+    let moves_max = MOVES_FREE + MOVES_PER_BYTE_MAX * body.len();
+    Scanner::new(body, moves_max).canonical(ignored)
+}
+
+impl Canonical {
+    /// The canonical text.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// The canonical text of a top-level member's value; `None` if there is no such member or it
+    /// was ignored.
+    pub fn get(&self, key: &str) -> Option<&[u8]> {
+        let key = text::spelled(key);
+        let found = self
+            .members
+            .binary_search_by(|member| member.key(&self.text).cmp(&key));
+        let member = self.members.get(found.ok()?)?;
+        Some(member.value(&self.text))
+    }
+
+    /// BLAKE3 of the canonical text.
+    pub fn digest(&self) -> [u8; 32] {
+        *blake3::hash(&self.text).as_bytes()
+    }
+}

@@ -1,0 +1,154 @@
+use bytes::Bytes;
+use tempfile::TempDir;
+
+use super::*;
+
+fn options(dir: &TempDir, disk_bytes_max: u64) -> StoreOptions {
+    StoreOptions {
+        path: dir.path().join("db"),
+        memory_bytes_max: 64 << 20,
+        disk_bytes_max,
+        write_queue_bytes_max: 64 << 20,
+    }
+}
+
+fn open(options: &StoreOptions) -> Store {
+    Store::open(options, Arc::new(Metrics::new().unwrap())).unwrap()
+}
+
+fn record(n: u32, body: &[u8]) -> Arc<Record> {
+    let mut key = [0; 32];
+    key[..4].copy_from_slice(&n.to_be_bytes());
+    Arc::new(Record {
+        key: Key::from_bytes(key),
+        stored_ms: 1_000 + u64::from(n),
+        expires_ms: u64::MAX,
+        status: 200,
+        stream: false,
+        headers: vec![],
+        body: Bytes::copy_from_slice(body),
+        chunks: vec![],
+        usage: None,
+    })
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+#[test]
+fn an_entry_survives_closing_and_is_gone_after_removal() {
+    let dir = TempDir::new().unwrap();
+    let options = options(&dir, 1 << 30);
+    let small = record(1, b"small");
+    let large = record(2, &[9; 100_000]);
+    {
+        let store = open(&options);
+        store.put(small.clone());
+        store.put(large.clone());
+        store.close();
+    }
+    runtime().block_on(async {
+        let store = open(&options);
+        assert_eq!(store.disk.entries(), 2);
+        assert_eq!(store.get(&small.key).await, Some(small.clone()));
+        assert_eq!(store.get(&large.key).await, Some(large.clone()));
+        store.remove(&small.key);
+        store.close();
+        let store = open(&options);
+        assert_eq!(store.get(&small.key).await, None);
+        assert_eq!(store.get(&large.key).await, Some(large));
+        assert_eq!(store.disk.entries(), 1);
+        store.close();
+    });
+}
+
+#[test]
+fn an_entry_is_found_before_the_disk_has_it() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&options(&dir, 1 << 30));
+    let record = record(1, b"body");
+    store.put(record.clone());
+    assert_eq!(store.get_hot(&record.key), Some(record));
+    store.close();
+}
+
+#[test]
+fn a_newer_answer_replaces_the_older_one_in_every_tier() {
+    let dir = TempDir::new().unwrap();
+    let options = options(&dir, 1 << 30);
+    let store = open(&options);
+    let (old, new) = (record(1, b"old"), {
+        let mut new = Record::clone(&record(1, b"new"));
+        new.stored_ms += 5;
+        Arc::new(new)
+    });
+    store.put(old);
+    store.put(new.clone());
+    store.close();
+    let store = open(&options);
+    assert_eq!(store.disk.entries(), 1);
+    assert_eq!(runtime().block_on(store.get(&new.key)), Some(new));
+    store.close();
+}
+
+#[test]
+fn a_damaged_record_is_a_miss_a_counter_and_is_removed() {
+    let dir = TempDir::new().unwrap();
+    let options = options(&dir, 1 << 30);
+    let record = record(1, b"body");
+    let foreign = {
+        let mut foreign = Record::clone(&record);
+        foreign.key = Key::from_bytes([0xee; 32]);
+        foreign.encode()
+    };
+    let flipped = {
+        let mut bytes = record.encode();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        bytes
+    };
+    for damaged in [foreign, flipped, vec![], b"garbage".to_vec()] {
+        let store = open(&options);
+        store.disk.put_raw(&record.key, &damaged);
+        assert_eq!(runtime().block_on(store.get(&record.key)), None);
+        assert_eq!(store.metrics.store_corrupt_records.get(), 1);
+        store.close();
+        let store = open(&options);
+        assert_eq!(runtime().block_on(store.get(&record.key)), None);
+        assert_eq!(store.metrics.store_corrupt_records.get(), 0, "it was not removed");
+        store.close();
+    }
+}
+
+#[test]
+fn the_oldest_entries_go_when_the_bound_is_near() {
+    let dir = TempDir::new().unwrap();
+    let options = options(&dir, 10 << 20);
+    let store = open(&options);
+    for n in 0..400 {
+        // Bodies that do not compress.
+        let body: Vec<u8> =
+            (0..50_000u32).map(|i| (i.wrapping_mul(2_654_435_761).rotate_left(n % 31) >> 8) as u8).collect();
+        store.put(record(n, &body));
+    }
+    store.close();
+    let store = open(&options);
+    assert!(store.disk.bytes() <= 10 << 20, "{} bytes are kept", store.disk.bytes());
+    assert!(store.disk.entries() < 400);
+    runtime().block_on(async {
+        assert!(store.get(&record(0, b"").key).await.is_none());
+        assert!(store.get(&record(399, b"").key).await.is_some());
+    });
+    store.close();
+}
+
+#[test]
+fn a_database_in_use_says_what_to_do() {
+    let dir = TempDir::new().unwrap();
+    let options = options(&dir, 1 << 30);
+    let store = open(&options);
+    let second = Store::open(&options, Arc::new(Metrics::new().unwrap())).err().unwrap();
+    assert!(second.to_string().contains("another process uses it"), "{second}");
+    store.close();
+}

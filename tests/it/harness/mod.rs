@@ -1,0 +1,48 @@
+//! What the stories are told with: a mock provider, the server as a process, clients that see
+//! every byte.
+
+mod answer;
+mod ask;
+mod config;
+mod exchange;
+mod framing;
+mod gate;
+mod h1;
+mod h2;
+pub mod llm;
+mod metrics;
+mod origin;
+mod process;
+mod proxy;
+mod quiet;
+mod raw_origin;
+mod reply;
+mod selftest;
+mod tls;
+
+pub use answer::{Answer, End};
+pub use ask::*;
+pub use config::Config;
+pub use exchange::Sent;
+pub use gate::{Gate, bounded, within};
+pub use h1::{H1, body_of, head_of};
+pub use h2::H2;
+pub use origin::{Origin, origin};
+pub use process::{Process, command};
+pub use proxy::{Proxy, free_port, proxy, proxy_before, try_get};
+pub use quiet::alone;
+pub use raw_origin::{Act, raw_origin, until_close};
+pub use reply::{Call, Reply, error_object};
+pub use tls::Identity;
+
+use std::time::Duration;
+
+pub const fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+/// Asks all at once, each over a connection of its own; the answers in the order of the asks.
+pub async fn ask_all(proxy: &Proxy, asks: &[Ask]) -> Vec<Answer> {
+    let asking = asks.iter().map(|ask| proxy.ask(ask));
+    futures_util::future::join_all(asking).await
+}

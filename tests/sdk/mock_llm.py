@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""A stand-in LLM for the SDK suites: OpenAI and Anthropic wire formats, standard library only.
+
+    mock_llm.py [--port 0] [--chunk-delay-ms 2]
+
+Prints `listening on http://127.0.0.1:PORT` once it accepts connections, and ends on SIGTERM.
+
+Every answer has a fresh id, so two equal answers prove that one of them was replayed. What a request
+contains decides how it is answered:
+
+* a model named `error-400`, `error-401`, `error-429`, `error-500` or `error-529` gets that status;
+* a model named `error-stream` gets a stream under status 200 that ends with an error;
+* a model named `error-cut` gets a stream that ends in the middle, with the connection;
+* `tools`, unless the last message already holds a tool's result, get a call of the first tool;
+* everything else gets its prompt back, word by word when streamed.
+
+`GET /_count` tells how many requests there were, by path: `answers` (worth caching), `errors` (asked
+for by the models above), `uncached` (models named `uncached-…`, which are answered like any other, for
+tests that mean to reach the LLM every time) and `other`.
+"""
+
+import argparse
+import asyncio
+import collections
+import json
+
+from mock_answers import ANSWERS, Cut, Done, Error
+
+COUNTS = {kind: collections.Counter() for kind in ("answers", "errors", "uncached", "other")}
+BODY_BYTES_MAX = 64 * 1024 * 1024
+
+
+async def read_head(reader):
+    """The request line and headers (lower-case names), or None when the client is done."""
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+    lines = head.decode("latin-1").split("\r\n")
+    method, path, _version = lines[0].split(" ", 2)
+    headers = {}
+    for line in filter(None, lines[1:]):
+        name, _, value = line.partition(":")
+        headers[name.strip().lower()] = value.strip()
+    return method, path, headers
+
+
+async def read_body(reader, writer, headers):
+    if headers.get("expect", "").lower() == "100-continue":
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await writer.drain()
+    if "chunked" not in headers.get("transfer-encoding", "").lower():
+        length = int(headers.get("content-length", 0))
+        if length > BODY_BYTES_MAX:
+            raise ValueError("body too large")
+        return await reader.readexactly(length)
+    body = b""
+    while size := int((await reader.readline()).split(b";")[0], 16):
+        if len(body) + size > BODY_BYTES_MAX:
+            raise ValueError("body too large")
+        body += await reader.readexactly(size)
+        await reader.readline()
+    while (await reader.readline()).strip():
+        pass
+    return body
+
+
+def write_json(writer, status, value, headers=()):
+    body = json.dumps(value, ensure_ascii=False).encode()
+    lines = [f"HTTP/1.1 {status} Status", "content-type: application/json", f"content-length: {len(body)}"]
+    lines += [f"{name}: {text}" for name, text in headers]
+    writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+
+
+async def write_events(writer, events, delay_s):
+    """Server-sent events, one chunk each, so that the other side sees them arrive one by one."""
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n")
+    for event in events:
+        if event is Cut:
+            raise ConnectionAbortedError
+        if event is Done:
+            frame = "data: [DONE]\n\n"
+        else:
+            name, data = event
+            frame = (f"event: {name}\n" if name else "") + f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
+        piece = frame.encode()
+        writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        await writer.drain()
+        await asyncio.sleep(delay_s)
+    writer.write(b"0\r\n\r\n")
+
+
+def kind_of(model):
+    if model.startswith("error-"):
+        return "errors"
+    return "uncached" if model.startswith("uncached-") else "answers"
+
+
+async def answer(writer, method, path, headers, body, delay_s):
+    if (method, path) == ("GET", "/_count"):
+        write_json(writer, 200, COUNTS)
+        return
+    if (method, path) == ("GET", "/v1/models"):
+        COUNTS["other"][path] += 1
+        model = {"id": "mock-1", "object": "model", "created": 1, "owned_by": "mock"}
+        write_json(writer, 200, {"object": "list", "data": [model]})
+        return
+    api = ANSWERS.get(path) if method == "POST" else None
+    if api is None:
+        COUNTS["other"][path] += 1
+        write_json(writer, 404, {"error": {"message": f"no such path: {path}", "type": "not_found_error"}})
+        return
+    request = json.loads(body)
+    COUNTS[kind_of(request.get("model", ""))][path] += 1
+    try:
+        result = api(request, headers)
+    except Error as error:
+        write_json(writer, error.status, error.body(path), error.headers())
+        return
+    if isinstance(result, dict):
+        write_json(writer, 200, result)
+    else:
+        await write_events(writer, result, delay_s)
+
+
+async def serve_connection(reader, writer, delay_s):
+    try:
+        while head := await read_head(reader):
+            method, path, headers = head
+            body = await read_body(reader, writer, headers)
+            await answer(writer, method, path, headers, body, delay_s)
+            await writer.drain()
+            if headers.get("connection", "").lower() == "close":
+                break
+    except (ConnectionError, asyncio.IncompleteReadError):
+        pass  # The client left; a proxy under test may do so at any moment.
+    finally:
+        writer.close()
+
+
+async def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, default=0, help="0: any free port")
+    parser.add_argument("--chunk-delay-ms", type=float, default=2)
+    options = parser.parse_args()
+    server = await asyncio.start_server(
+        lambda reader, writer: serve_connection(reader, writer, options.chunk_delay_ms / 1000),
+        "127.0.0.1",
+        options.port,
+        limit=1024 * 1024,
+    )
+    port = server.sockets[0].getsockname()[1]
+    print(f"listening on http://127.0.0.1:{port}", flush=True)
+    async with server:
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(main())
+    except KeyboardInterrupt:
+        pass
