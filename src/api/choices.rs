@@ -10,7 +10,7 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::index_set::IndexSet;
+use super::index_set::{INDEX_MAX, IndexSet};
 use super::json_body::{JsonJudge, Reading};
 use super::output::{ToolArguments, end_fault};
 use super::sse::Event;
@@ -130,6 +130,9 @@ impl Tally {
                 return Err(Fault::ErrorObject);
             }
             let index = choice.index.unwrap_or(position as u64);
+            if index > INDEX_MAX {
+                return Err(Fault::WrongCount);
+            }
             self.seen.insert(index);
             let reason = text(&choice.finish_reason);
             if !reason.is_empty() {

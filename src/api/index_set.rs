@@ -2,7 +2,7 @@
 
 /// Highest index that is accepted. No provider gives more than a few thousand choices or items;
 /// the limit keeps one frame from claiming gigabytes.
-const INDEX_MAX: u64 = 1 << 20;
+pub(super) const INDEX_MAX: u64 = 1 << 20;
 
 /// The choice or item indices met in an answer.
 #[derive(Default)]

@@ -10,7 +10,7 @@
 //! lone surrogates. A refused body can still be passed through.
 //!
 //! One pass over the bytes, no tree. Memory and time are linear in the body; see [`BODY_BYTES_MAX`],
-//! [`DEPTH_MAX`] and [`MOVES_PER_BYTE_MAX`].
+//! [`DEPTH_MAX`], [`MEMBERS_MAX`] and [`MOVES_PER_BYTE_MAX`].
 
 use std::str;
 
@@ -33,6 +33,10 @@ pub const BODY_BYTES_MAX: usize = 1 << 30;
 /// Deepest nesting of arrays and objects, the body itself being the first. It bounds the scanner's
 /// recursion, and no provider takes more.
 pub const DEPTH_MAX: usize = 128;
+
+/// Most members of one object. It bounds the time that sorting takes (millions of keys in one object
+/// take seconds) and the memory for offsets; what clients send has hundreds at most.
+pub const MEMBERS_MAX: usize = 1 << 16;
 
 /// How often each byte of a body may be moved, on average, to put the members of objects in order.
 /// An object that is out of order is moved once for each object around it that is, too; without a
@@ -78,8 +82,9 @@ pub enum Reject {
     /// Deeper than [`DEPTH_MAX`].
     #[error("nested deeper than {DEPTH_MAX}")]
     TooDeep,
-    /// Members out of order on so many levels that more than [`MOVES_PER_BYTE_MAX`] were needed.
-    #[error("too many nested objects with members out of order")]
+    /// Too much to put in order: an object of more than [`MEMBERS_MAX`], or members out of order on
+    /// so many levels that it takes more than [`MOVES_PER_BYTE_MAX`].
+    #[error("too many members to put in order")]
     TooTangled,
     /// Longer than [`BODY_BYTES_MAX`].
     #[error("longer than {BODY_BYTES_MAX} bytes")]

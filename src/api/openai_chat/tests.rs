@@ -199,7 +199,12 @@ fn every_choice_asked_for_must_finish() {
         &[(0, "\"stop\""), (1, "\"stop\"")],
         Err("missing-choices"),
     );
-    check(1, &[(4_000_000_000, "\"stop\"")], Err("missing-choices"));
+    check(0, &[], Err("missing-choices"));
+    check(
+        1,
+        &[(0, "\"stop\""), (4_000_000_000, "null")],
+        Err("wrong-count"),
+    );
 }
 
 #[test]
@@ -320,7 +325,7 @@ fn tool_arguments_come_in_pieces() {
     let [first, second] = [0, 1].map(|index| choice(index, "\"tool_calls\""));
     let pieces = [
         piece(0, 0, ""),
-        piece(1, 0, "["),
+        piece(1, 0, "[1"),
         piece(0, 0, "{\"a"),
         piece(0, 1, "{}"),
         piece(0, 0, "\":1}"),

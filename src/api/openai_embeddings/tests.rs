@@ -75,6 +75,13 @@ fn every_item_is_there_once_and_whole() {
     for body in [r#"{"data":null}"#, r#"{"data":[]}"#, r#"{"object":"list"}"#] {
         check_json(API, &asked(Some(1)), body, Err("wrong-count"), false);
     }
+    check_json(
+        API,
+        &asked(Some(0)),
+        r#"{"data":[]}"#,
+        Err("wrong-count"),
+        false,
+    );
     let error = r#"{"object":"error","data":[{"index":0,"embedding":[0.5]}]}"#;
     check_json(API, &asked(Some(1)), error, Err("error-object"), false);
 }

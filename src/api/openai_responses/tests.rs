@@ -136,6 +136,10 @@ fn a_json_answer_is_completed_and_without_error() {
         (r#"{"status":null}"#, Err("incomplete-status")),
         (r#"{"status":["completed"]}"#, Err("bad-shape")),
         (
+            r#"{"object":"error","status":"completed"}"#,
+            Err("error-object"),
+        ),
+        (
             r#"{"status":"failed","error":{"code":"x"}}"#,
             Err("error-object"),
         ),

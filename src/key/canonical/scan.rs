@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::order::{Member, Sorter};
 use super::text::{hex4, plain_len, push_char, spelled};
-use super::{Canonical, DEPTH_MAX, Reject};
+use super::{Canonical, DEPTH_MAX, MEMBERS_MAX, Reject};
 
 /// Reads one body.
 pub(super) struct Scanner<'a> {
@@ -99,6 +99,9 @@ impl<'a> Scanner<'a> {
             let member = self.member(depth)?;
             let left_out = self.leave_out(&member, ignored)?;
             if !left_out {
+                if self.members.len() - base >= MEMBERS_MAX {
+                    return Err(Reject::TooTangled);
+                }
                 self.members.push(member);
             }
             match self.peek() {
@@ -202,24 +205,30 @@ impl<'a> Scanner<'a> {
     }
 
     fn escape(&mut self) -> Result<(), Reject> {
-        let (len, c) = match self.body.get(self.at + 1) {
+        let spelling: &[u8] = match self.body.get(self.at + 1) {
+            // These two are canonical as they stand.
             Some(b'"' | b'\\') => {
                 self.at += 2;
                 return Ok(());
             }
-            Some(b'n') => (2, '\n'),
-            Some(b't') => (2, '\t'),
-            Some(b'r') => (2, '\r'),
-            Some(b'/') => (2, '/'),
-            Some(b'b') => (2, '\x08'),
-            Some(b'f') => (2, '\x0c'),
-            Some(b'u') => self.unicode_escape()?,
+            Some(b'n') => b"\\u000a",
+            Some(b't') => b"\\u0009",
+            Some(b'r') => b"\\u000d",
+            Some(b'b') => b"\\u0008",
+            Some(b'f') => b"\\u000c",
+            Some(b'/') => b"/",
+            Some(b'u') => {
+                let (len, c) = self.unicode_escape()?;
+                self.flush();
+                push_char(&mut self.out, c);
+                self.skip(len);
+                return Ok(());
+            }
             _ => return Err(self.invalid()),
         };
         self.flush();
-        push_char(&mut self.out, c);
-        self.at += len;
-        self.pending = self.at;
+        self.out.extend_from_slice(spelling);
+        self.skip(2);
         Ok(())
     }
 
@@ -309,6 +318,13 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn written(&self) -> usize {
         self.out.len() + (self.at - self.pending)
+    }
+
+    /// Passes over bytes that are not in the canonical text; what is pending must be written.
+    #[inline]
+    fn skip(&mut self, len: usize) {
+        self.at += len;
+        self.pending = self.at;
     }
 
     #[inline]
