@@ -17,15 +17,13 @@ const CLIENT_TEXT_MAX: usize = 128;
 /// Sends the log to standard error. Call once.
 pub fn init(format: LogFormat, level: LevelFilter) {
     let mut builder = Builder::new();
-    builder.target(Target::Stderr).filter_level(level);
-    if level <= LevelFilter::Info {
-        // What the framework says about single connections is in the access line already; its
-        // start-up chatter helps nobody.
-        builder.filter_module("pingora_proxy", LevelFilter::Off);
-        builder.filter_module("pingora_core", LevelFilter::Error);
-        builder.filter_module("pingora_cache", LevelFilter::Error);
-        builder.filter_module("pingora_http", LevelFilter::Error);
-    }
+    builder.target(Target::Stderr);
+    // Others stay quiet at every level: at debug, libraries print headers, and with them
+    // credentials. What pingora's proxy says about single connections is in the access line.
+    builder.filter_level(level.min(LevelFilter::Error));
+    builder.filter_module("pingora_proxy", LevelFilter::Off);
+    builder.filter_module("llm_cache_server", level);
+    builder.filter_module(ACCESS, level);
     match format {
         LogFormat::Text => builder.format(text),
         LogFormat::Json => builder.format(json),

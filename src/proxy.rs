@@ -21,7 +21,7 @@
 //! A client's miss begins a fill (`proxy/fill.rs`) and then follows it like everyone else.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -48,6 +48,7 @@ use respond::Signal;
 mod answer;
 mod body;
 pub mod ctx;
+pub mod deadline;
 mod fill;
 mod question;
 mod respond;
@@ -68,6 +69,7 @@ pub struct LlmProxy {
     upstreams: Vec<Arc<Upstream>>,
     questions: Questions,
     limits: Limits,
+    keepalive: Duration,
     scope: Scope,
     cache_default: bool,
     abandoned: Abandoned,
@@ -82,6 +84,8 @@ pub struct ProxyOptions {
     pub upstreams: Vec<Arc<Upstream>>,
     /// Bounds on bodies and waits.
     pub limits: Limits,
+    /// How long a client's connection may be unused.
+    pub keepalive: Duration,
     /// Who shares entries.
     pub scope: Scope,
     /// Whether a path without `/cache` is cached.
@@ -95,19 +99,17 @@ pub struct ProxyOptions {
 impl LlmProxy {
     /// A proxy over an open cache. Fails only if the system has no random numbers.
     pub fn new(cache: &'static Cache, options: ProxyOptions) -> Result<LlmProxy, getrandom::Error> {
-        let ProxyOptions { router, upstreams, limits, scope, cache_default, abandoned, access_log } =
-            options;
-        let questions = Questions::new()?;
         Ok(LlmProxy {
             cache,
-            router,
-            upstreams,
-            questions,
-            limits,
-            scope,
-            cache_default,
-            abandoned,
-            access_log,
+            router: options.router,
+            upstreams: options.upstreams,
+            questions: Questions::new()?,
+            limits: options.limits,
+            keepalive: options.keepalive,
+            scope: options.scope,
+            cache_default: options.cache_default,
+            abandoned: options.abandoned,
+            access_log: options.access_log,
         })
     }
 
@@ -146,9 +148,14 @@ impl ProxyHttp for LlmProxy {
         if fill::unpack(session, ctx)? {
             return Ok(());
         }
+        deadline::header_is_read();
         ctx.in_flight = Some(InFlight::of(&self.cache.metrics().requests_in_flight));
         let downstream = session.as_downstream_mut();
         downstream.set_write_timeout(Some(self.limits.write_timeout));
+        // Off means that the client or a shutdown wants the connection closed.
+        if downstream.get_keepalive().is_some() {
+            downstream.set_keepalive(Some(self.keepalive.as_secs()));
+        }
         // Without this, a client that sends its next request early is cut off in mid-answer.
         downstream.set_pipelining_enabled(true);
         Ok(())
@@ -354,6 +361,7 @@ impl ProxyHttp for LlmProxy {
         if let Role::Fill(_) = ctx.role {
             return;
         }
+        deadline::header_is_due();
         let account = &ctx.account;
         let timing = Timing {
             total_secs: ctx.started.elapsed().as_secs_f64(),

@@ -10,7 +10,7 @@ use pingora_core::listeners::tls::TlsSettings;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
 use pingora_core::services::listening::Service;
-use pingora_proxy::http_proxy_service_with_name;
+use pingora_proxy::http_proxy;
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -21,6 +21,7 @@ use crate::cache::Cache;
 use crate::cache::flights::FlightLimits;
 use crate::config::{Config, Tls};
 use crate::metrics::Metrics;
+use crate::proxy::deadline::Deadline;
 use crate::proxy::{LlmProxy, ProxyOptions};
 use crate::route::Router;
 use crate::store::{Store, StoreError, StoreOptions};
@@ -81,7 +82,8 @@ pub fn run(config: Config) -> Result<(), ServerError> {
         Box::leak(Box::new(Cache::new(store, config.cache.ttl, limits, metrics.clone())));
     let readiness = Readiness::default();
     let (stop, stopped) = watch::channel(false);
-    let server = assemble(&config, cache, readiness.clone())?;
+    let proxy = proxy_server(&config, cache)?;
+    let admin = admin_server(&config, cache, readiness.clone());
 
     // Before anything listens, so that no signal is ever lost.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(setup)?;
@@ -89,10 +91,10 @@ pub fn run(config: Config) -> Result<(), ServerError> {
         let _in_runtime = runtime.enter();
         Signals::new().map_err(setup)?
     };
-    std::thread::Builder::new()
-        .name("pingora".into())
-        .spawn(move || server.run(RunArgs { shutdown_signal: Box::new(StopSignal(stopped)) }))
-        .map_err(setup)?;
+    start("proxy", proxy, stopped)?;
+    // Answers probes and scrapes to the very end, so it is never told to stop.
+    let (_never, not_stopped) = watch::channel(false);
+    start("admin", admin, not_stopped)?;
 
     let outcome = runtime.block_on(async {
         until_listening(&config).await?;
@@ -118,13 +120,17 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     outcome
 }
 
-fn assemble(
-    config: &Config,
-    cache: &'static Cache,
-    readiness: Readiness,
-) -> Result<Server, ServerError> {
+fn start(name: &str, server: Server, stopped: watch::Receiver<bool>) -> Result<(), ServerError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || server.run(RunArgs { shutdown_signal: Box::new(StopSignal(stopped)) }))
+        .map(|_| ())
+        .map_err(setup)
+}
+
+fn pingora(config: &Config, threads: usize) -> Server {
     let conf = ServerConf {
-        threads: config.server.threads,
+        threads,
         work_stealing: true,
         // Longer than we ever wait: the end is not pingora's to decide.
         grace_period_seconds: Some(config.server.shutdown_deadline.as_secs() + 3600),
@@ -132,6 +138,11 @@ fn assemble(
     };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
+    server
+}
+
+fn proxy_server(config: &Config, cache: &'static Cache) -> Result<Server, ServerError> {
+    let mut server = pingora(config, config.server.threads);
     let upstreams = build_upstreams(config)?;
     let names = config.upstreams.iter().map(|u| (u.name.as_str(), u.models.as_slice()));
     let proxy = LlmProxy::new(
@@ -140,6 +151,7 @@ fn assemble(
             router: Router::new(names),
             upstreams,
             limits: config.limits.clone(),
+            keepalive: config.server.keepalive,
             scope: config.cache.scope,
             cache_default: config.cache.default_on,
             abandoned: config.cache.abandoned,
@@ -147,13 +159,13 @@ fn assemble(
         },
     )
     .map_err(setup)?;
-    let mut service = http_proxy_service_with_name(&server.configuration, proxy, "proxy");
-    if let Some(app) = service.app_logic_mut() {
-        let mut options = HttpServerOptions::default();
-        options.h2c = true;
-        options.h2_idle_timeout = Some(config.server.keepalive);
-        app.server_options = Some(options);
-    }
+    let mut app = http_proxy(&server.configuration, proxy);
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    options.h2_idle_timeout = Some(config.server.keepalive);
+    app.server_options = Some(options);
+    let app = Deadline::new(app, config.limits.header_timeout, config.server.keepalive);
+    let mut service = Service::new("proxy".to_owned(), app);
     for address in &config.server.listen {
         match &config.server.tls {
             None => service.add_tcp(&address.to_string()),
@@ -163,11 +175,15 @@ fn assemble(
         }
     }
     server.add_service(service);
-    let mut admin = Service::new("admin".to_owned(), Admin::new(cache, readiness));
-    admin.add_tcp(&config.server.admin.to_string());
-    admin.threads = Some(1);
-    server.add_service(admin);
     Ok(server)
+}
+
+fn admin_server(config: &Config, cache: &'static Cache, readiness: Readiness) -> Server {
+    let mut server = pingora(config, 1);
+    let mut service = Service::new("admin".to_owned(), Admin::new(cache, readiness));
+    service.add_tcp(&config.server.admin.to_string());
+    server.add_service(service);
+    server
 }
 
 fn build_upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, ServerError> {

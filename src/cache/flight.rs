@@ -79,6 +79,8 @@ struct State {
     first: usize,
     /// Bytes in `pieces`.
     bytes: usize,
+    /// The last piece is not shown before the end.
+    holds_last: bool,
     /// The beginning has been dropped.
     overflowed: bool,
     end: Option<End>,
@@ -149,7 +151,9 @@ impl Flight {
 
     /// A piece of the body has arrived. Waits for room once the answer has outgrown the recorder.
     /// False if the flight has ended meanwhile.
-    pub async fn push(&self, bytes: Bytes) -> bool {
+    /// `last`: nothing will follow, so this piece is held back until the end is known. A client
+    /// that counts the bytes could otherwise ask again before the answer is kept.
+    pub async fn push(&self, bytes: Bytes, last: bool) -> bool {
         loop {
             // Registered before looking, so that room made in between is not missed.
             let room = self.room.notified();
@@ -166,10 +170,13 @@ impl Flight {
                 }
                 if !state.overflowed || state.bytes == 0 || state.bytes < WINDOW_BYTES {
                     state.push(bytes);
+                    state.holds_last = last;
                     break;
                 }
             }
             room.await;
+            // The silence was ours, not the upstream's.
+            self.state.lock().heard = Some(Instant::now());
         }
         self.progress.send_replace(());
         true
@@ -351,8 +358,10 @@ impl Follower {
         let position = state.positions.get(&self.id).copied()?;
         // A position before the first piece cannot be: what a follower has not read is kept.
         let from = position.checked_sub(state.first)?;
-        let pieces: Vec<Bytes> =
-            state.pieces.iter().skip(from).take(PIECES_PER_READ).map(|p| p.bytes.clone()).collect();
+        let held = usize::from(state.holds_last && state.end.is_none());
+        let shown = state.pieces.len().saturating_sub(held);
+        let pieces = state.pieces.iter().take(shown).skip(from).take(PIECES_PER_READ);
+        let pieces: Vec<Bytes> = pieces.map(|p| p.bytes.clone()).collect();
         if pieces.is_empty() {
             return state.end.clone().map(Next::End);
         }

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::flight::{End, Flight, Follower};
 use crate::key::Key;
 use crate::metrics::Metrics;
+use crate::store::record::Record;
 use crate::tenant::Tenant;
 
 /// Bounds of the table and of what is in it.
@@ -35,6 +36,8 @@ pub enum Joined {
     Lead(Lead),
     /// Somebody is asking already.
     Follow(Follower),
+    /// The answer was finished since the caller looked.
+    Stored(Arc<Record>),
 }
 
 /// The duty to fill a flight, and the first seat to follow it.
@@ -51,14 +54,23 @@ impl Flights {
         Arc::new(Flights { table: Mutex::default(), limits, metrics })
     }
 
-    /// Joins the flight of `key`, or begins one.
-    pub fn join(self: &Arc<Self>, key: Key, tenant: Tenant) -> Joined {
+    /// Joins the flight of `key`, or begins one. `stored` looks in memory once more: an answer is
+    /// in the tiers before its flight leaves this table, so one of the two finds it.
+    pub fn join(
+        self: &Arc<Self>,
+        key: Key,
+        tenant: Tenant,
+        stored: impl FnOnce() -> Option<Arc<Record>>,
+    ) -> Joined {
         let mut table = self.table.lock();
         if let Some(flight) = table.get(&key)
             && self.may_join(flight, tenant)
             && let Some(follower) = flight.follow()
         {
             return Joined::Follow(follower);
+        }
+        if let Some(record) = stored() {
+            return Joined::Stored(record);
         }
         if table.len() >= self.limits.flights_max && !table.contains_key(&key) {
             drop(table);

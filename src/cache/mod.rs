@@ -42,17 +42,10 @@ impl Cache {
         self.store.get(key).await.filter(|r| r.is_fresh(now_ms()))
     }
 
-    /// Follows the fill of `key` or begins one. An answer that was finished after the caller's
-    /// look-up is found here: a flight is in the tiers before it leaves the table.
-    pub fn join(&self, key: Key, tenant: Tenant) -> Result<Joined, Arc<Record>> {
-        let joined = self.flights.join(key, tenant);
-        if let Joined::Lead(_) = &joined
-            && let Some(record) = self.store.get_hot(&key)
-            && record.is_fresh(now_ms())
-        {
-            return Err(record);
-        }
-        Ok(joined)
+    /// Follows the fill of `key`, or begins one unless the answer has come meanwhile.
+    pub fn join(&self, key: Key, tenant: Tenant) -> Joined {
+        let stored = || self.store.get_hot(&key).filter(|r| r.is_fresh(now_ms()));
+        self.flights.join(key, tenant, stored)
     }
 
     /// Begins a fill whatever is stored or on its way.

@@ -17,6 +17,9 @@ use crate::policy;
 use crate::store::record::Record;
 use pingora::http::ResponseHeader;
 
+/// Longer answers are judged and put together off the proxy's threads: some milliseconds of work.
+const JUDGED_IN_PLACE_MAX: usize = 1 << 20;
+
 /// What a fill is about.
 pub struct FillSubject {
     /// The key the answer is kept under, `None` if it must not be kept.
@@ -42,6 +45,7 @@ pub struct Recorder {
     judge: Option<Box<dyn Judge>>,
     status: u16,
     stream: bool,
+    received: usize,
     /// The upstream marks the end of the body by closing the connection, which a break does too.
     close_delimited: bool,
 }
@@ -57,6 +61,7 @@ impl Recorder {
             judge: None,
             status: 0,
             stream: false,
+            received: 0,
             close_delimited: false,
         }
     }
@@ -162,18 +167,25 @@ impl RecordMiss {
 
 #[async_trait]
 impl HandleMiss for RecordMiss {
-    async fn write_body(&mut self, data: Bytes, _eof: bool) -> Result<()> {
+    async fn write_body(&mut self, data: Bytes, eof: bool) -> Result<()> {
         if data.is_empty() {
             return Ok(());
         }
+        self.0.received += data.len();
         if let Some(judge) = &mut self.0.judge {
             judge.push(&data);
         }
-        self.0.flight.push(data).await;
+        self.0.flight.push(data, eof).await;
         Ok(())
     }
 
     async fn finish(self: Box<Self>) -> Result<MissFinishType> {
-        Ok(MissFinishType::Created(self.0.finish()))
+        let recorder = self.0;
+        let size = if recorder.received > JUDGED_IN_PLACE_MAX {
+            tokio::task::spawn_blocking(move || recorder.finish()).await.unwrap_or(0)
+        } else {
+            recorder.finish()
+        };
+        Ok(MissFinishType::Created(size))
     }
 }

@@ -1,1 +1,149 @@
+use std::collections::HashSet;
 
+use super::*;
+
+const TENANT: [u8; 32] = [1; 32];
+const BODY: [u8; 32] = [2; 32];
+
+fn parts() -> KeyParts<'static> {
+    KeyParts {
+        tenant: &TENANT,
+        upstream: "openai",
+        api: "chat",
+        path: "chat/completions",
+        query: "",
+        headers: &[("openai-organization", b"org-1"), ("openai-beta", b"")],
+        body: &BODY,
+    }
+}
+
+/// If this changes, every stored entry is lost: raise [`SCHEMA`] and say so in the change log.
+#[test]
+fn golden() {
+    assert_eq!(parts().key().to_string(), "86b6366b12e909b2a069a46dfcb3047d22eca2188cbc328c9f4f6bd6887e9e1a");
+}
+
+#[test]
+fn every_part_counts() {
+    let (tenant, body) = ([3; 32], [4; 32]);
+    let others = [
+        KeyParts {
+            tenant: &tenant,
+            ..parts()
+        },
+        KeyParts {
+            upstream: "openai2",
+            ..parts()
+        },
+        KeyParts {
+            api: "messages",
+            ..parts()
+        },
+        KeyParts {
+            path: "completions",
+            ..parts()
+        },
+        KeyParts {
+            query: "a=1",
+            ..parts()
+        },
+        KeyParts {
+            headers: &[],
+            ..parts()
+        },
+        KeyParts {
+            headers: &[("openai-organization", b"org-1")],
+            ..parts()
+        },
+        KeyParts {
+            headers: &[("openai-organization", b"org-2"), ("openai-beta", b"")],
+            ..parts()
+        },
+        KeyParts {
+            headers: &[("openai-beta", b""), ("openai-organization", b"org-1")],
+            ..parts()
+        },
+        KeyParts {
+            headers: &[("openai-organization", b""), ("openai-beta", b"org-1")],
+            ..parts()
+        },
+        KeyParts {
+            body: &body,
+            ..parts()
+        },
+        KeyParts {
+            tenant: &BODY,
+            body: &TENANT,
+            ..parts()
+        },
+        parts(),
+    ];
+    let keys: HashSet<Key> = others.iter().map(KeyParts::key).collect();
+    assert_eq!(keys.len(), others.len());
+}
+
+/// The same bytes in a row, cut differently into parts.
+#[test]
+fn parts_do_not_run_into_each_other() {
+    let of = |upstream, api, path, query, headers| {
+        KeyParts {
+            tenant: &TENANT,
+            upstream,
+            api,
+            path,
+            query,
+            headers,
+            body: &BODY,
+        }
+        .key()
+    };
+    let keys = [
+        of("ab", "c", "", "", &[][..]),
+        of("a", "bc", "", "", &[]),
+        of("", "abc", "", "", &[]),
+        of("", "", "abc", "", &[]),
+        of("", "", "", "abc", &[]),
+        of("", "", "ab", "c", &[]),
+        of("", "", "", "", &[("abc", b"")]),
+        of("", "", "", "", &[("ab", b"c")]),
+        of("", "", "", "", &[("", b"abc")]),
+        of("", "", "", "", &[("a", b"b"), ("c", b"")]),
+        of("", "", "", "", &[("a", b""), ("b", b"c")]),
+        of("", "", "", "", &[("", b""), ("abc", b"")]),
+    ];
+    assert_eq!(HashSet::from(keys).len(), keys.len());
+}
+
+#[test]
+fn hexadecimal_there_and_back() {
+    let key = parts().key();
+    let text = key.to_string();
+    assert_eq!(text.len(), 64);
+    assert!(
+        text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')),
+        "{text}"
+    );
+    assert_eq!(Key::from_hex(&text), Some(key));
+    assert_eq!(Key::from_hex(&text.to_uppercase()), Some(key));
+    assert_eq!(Key::from_bytes(*key.as_bytes()), key);
+    let leading_zeros = format!("{:064x}", 10);
+    assert_eq!(
+        Key::from_hex(&leading_zeros).unwrap().to_string(),
+        leading_zeros
+    );
+
+    let (short, long) = (&text[1..], format!("{text}0"));
+    let not_hex = format!("g{}", &text[1..]);
+    let padded = format!(" {}", &text[1..]);
+    for text in [
+        "",
+        short,
+        &text[2..],
+        &long,
+        &not_hex,
+        &padded,
+        &"é".repeat(32),
+    ] {
+        assert_eq!(Key::from_hex(text), None, "{text}");
+    }
+}

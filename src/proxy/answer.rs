@@ -12,6 +12,7 @@ use crate::cache::flight::{End, Follower, Next};
 use crate::cache::now_ms;
 use crate::metrics::Outcome;
 use crate::store::record::Record;
+use crate::tenant::Tenant;
 
 /// `/simulate` pauses this long between two events of a replayed stream, as the Python ancestor
 /// did.
@@ -89,12 +90,30 @@ pub async fn follow(
     Ok(follower.flight().usage())
 }
 
-/// Waits for the head and says whether it is a refusal.
-pub async fn is_refused(session: &mut Session, follower: &mut Follower) -> Result<bool> {
+/// Waits until it is clear whether a fill that another request began answers this one too.
+pub async fn outlook(
+    session: &mut Session,
+    follower: &mut Follower,
+    tenant: Tenant,
+) -> Result<Outlook> {
+    let foreign = follower.flight().tenant() != tenant;
     Ok(match while_connected(session, follower.head()).await? {
-        Ok(head) => head.status >= 400,
-        Err(_) => true,
+        Ok(head) if foreign && head.status >= 400 => Outlook::Refused,
+        Ok(_) => Outlook::Answer,
+        Err(End::Failed(_)) if foreign => Outlook::Refused,
+        Err(End::Broken("abandoned" | "fill-aborted")) => Outlook::Abandoned,
+        Err(_) => Outlook::Answer,
     })
+}
+
+/// What to expect of another request's fill.
+pub enum Outlook {
+    /// An answer for everyone who asked, or an error that is theirs as well.
+    Answer,
+    /// It ended before there was an answer, for reasons of its own.
+    Abandoned,
+    /// An error, and about another credential: it says nothing about this one.
+    Refused,
 }
 
 /// Waits for something, but not for longer than the client does.

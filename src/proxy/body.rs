@@ -29,7 +29,11 @@ pub async fn read(
         return Ok(Body::TooLarge);
     }
     if expects_continue(session) && !session.is_http2() {
+        // Pingora takes any head before the body's end for an early answer, and would close the
+        // connection after it.
+        session.set_close_on_response_before_downstream_finish(false);
         session.write_continue_response().await?;
+        session.set_close_on_response_before_downstream_finish(true);
     }
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();

@@ -190,6 +190,10 @@ impl Watch {
     async fn unwanted(&self) {
         loop {
             self.flight.deserted().await;
+            if self.flight.ended().is_some() {
+                // The exchange is about to hand its connection back and ends by itself.
+                return std::future::pending().await;
+            }
             if self.abandoned == Abandoned::Stop {
                 return;
             }

@@ -8,14 +8,14 @@ use pingora_core::Result;
 use pingora_core::protocols::http::ServerSession;
 use pingora_proxy::Session;
 
-use super::answer;
+use super::answer::{self, Outlook};
 use super::body::{self, Body};
 use super::ctx::{Ctx, Role, Target};
 use super::fill::Asked;
 use super::question::Question;
 use super::respond::{self, Signal};
 use super::{LlmProxy, fill};
-use crate::api::Api;
+use crate::api::{Api, IGNORED_FIELDS_VERSION};
 use crate::cache::flights::{Joined, Lead};
 use crate::cache::now_ms;
 use crate::config::Scope;
@@ -29,6 +29,8 @@ use crate::tenant::Tenant;
 /// What is left of a body after an early answer is read for this long, so that the connection can
 /// be used again.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// A request whose fills were given up by others this often asks for itself.
+const JOIN_ATTEMPTS_MAX: usize = 3;
 /// A body announced to be longer than the limit times this is not worth draining.
 const DRAIN_FACTOR: u64 = 4;
 
@@ -144,7 +146,7 @@ fn key_of(
     let parts = KeyParts {
         tenant: tenant.as_bytes(),
         upstream: asked.target.upstream.identity(),
-        api: asked.api.label(),
+        api: &format!("{}/{IGNORED_FIELDS_VERSION}", asked.api.label()),
         path: &visit.rest,
         query: visit.query.as_deref().unwrap_or_default(),
         headers: &in_key,
@@ -183,28 +185,29 @@ async fn cached(
         return lead_the_way(proxy, session, ctx, asked, lead, Signal::of(Outcome::Refresh, Some(key)))
             .await;
     }
-    match proxy.cache.join(key, visit.tenant) {
-        Err(record) => hit(proxy, session, ctx, visit, &record).await,
-        Ok(Joined::Lead(lead)) => {
-            let signal = Signal::of(Outcome::Miss, Some(key));
-            lead_the_way(proxy, session, ctx, asked, lead, signal).await
-        }
-        Ok(Joined::Follow(mut follower)) => {
-            let signal = Signal::of(Outcome::Coalesced, Some(key));
-            ctx.account.outcome = Some(signal.outcome);
-            let _following = proxy.following();
-            // What an upstream refuses to one credential says nothing about another.
-            let foreign = follower.flight().tenant() != visit.tenant;
-            if foreign && answer::is_refused(session, &mut follower).await? {
-                let lead = proxy.cache.begin(key, visit.tenant);
-                let signal = Signal::of(Outcome::Miss, Some(key));
-                return lead_the_way(proxy, session, ctx, asked, lead, signal).await;
+    let miss = Signal::of(Outcome::Miss, Some(key));
+    for _ in 0..JOIN_ATTEMPTS_MAX {
+        match proxy.cache.join(key, visit.tenant) {
+            Joined::Stored(record) => return hit(proxy, session, ctx, visit, &record).await,
+            Joined::Lead(lead) => return lead_the_way(proxy, session, ctx, asked, lead, miss).await,
+            Joined::Follow(mut follower) => {
+                let signal = Signal::of(Outcome::Coalesced, Some(key));
+                ctx.account.outcome = Some(signal.outcome);
+                let _following = proxy.following();
+                match answer::outlook(session, &mut follower, visit.tenant).await? {
+                    Outlook::Answer => {
+                        let usage = answer::follow(session, ctx, follower, &signal, false).await?;
+                        proxy.saved(ctx, usage);
+                        return Ok(());
+                    }
+                    Outlook::Abandoned => {}
+                    Outlook::Refused => break,
+                }
             }
-            let usage = answer::follow(session, ctx, follower, &signal, false).await?;
-            proxy.saved(ctx, usage);
-            Ok(())
         }
     }
+    let lead = proxy.cache.begin(key, visit.tenant);
+    lead_the_way(proxy, session, ctx, asked, lead, miss).await
 }
 
 async fn uncached(

@@ -26,6 +26,8 @@ async fn metrics_are_in_the_text_format_with_units_and_no_surprises() {
     let proxy = proxy_before(&origin).await;
     proxy.ask(&chat("metrics")).await.is(200, "miss");
     proxy.ask(&chat("metrics")).await.is(200, "hit");
+    // A request is counted when it is over, a moment after its answer.
+    proxy.falls_to("llm_cache_requests_in_flight", 0.0).await;
     let answer = proxy.admin_get("/metrics").await;
     let kind = answer.field("content-type").unwrap_or_default();
     assert!(kind.starts_with("text/plain"), "{}", answer.dump());

@@ -261,18 +261,15 @@ async fn schema_prints_a_json_schema() {
 async fn run_is_the_default_word() {
     let origin = origin().start().await;
     let dir = TempDir::new().unwrap();
-    let admin = free_port();
+    let (listen, admin) = (Port::free(), Port::free());
     let yaml = GOOD
-        .replace(
-            "admin: \"127.0.0.1:0\"",
-            &format!("admin: \"127.0.0.1:{admin}\""),
-        )
+        .replace("[\"127.0.0.1:0\"]", &format!("[\"{}\"]", listen.addr()))
+        .replace("\"127.0.0.1:0\"", &format!("\"{}\"", admin.addr()))
         .replace("http://127.0.0.1:1/v1", &origin.url());
     std::fs::create_dir(dir.path().join("conf")).unwrap();
     std::fs::write(dir.path().join("conf/llm-cache-server.yaml"), yaml).unwrap();
     let mut process = Process::start(dir.path(), &[], &Default::default());
-    let addr = ([127, 0, 0, 1], admin).into();
-    let ready = async || match try_get(addr, "/readyz").await {
+    let ready = async || match try_get(admin.addr(), "/readyz").await {
         Ok(200) => Ok(()),
         other => Err(format!("{other:?}")),
     };

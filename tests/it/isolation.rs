@@ -177,9 +177,11 @@ async fn the_upstreams_own_key_replaces_the_clients() {
         })
         .start()
         .await;
+    // One URL for all three, so the cache would know the answer.
     let ask = chat("whose key")
         .header("x-api-key", "mine")
-        .header("api-key", "mine too");
+        .header("api-key", "mine too")
+        .cache_control("no-store");
     for (upstream, sent) in [
         ("by-env", "Bearer sk-env"),
         ("by-file", "Bearer sk-file"),

@@ -220,3 +220,31 @@ async fn a_server_can_be_started_again_and_again() {
     }
     origin.was_called(1);
 }
+
+#[tokio::test]
+async fn operators_can_look_while_answers_finish() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let origin = origin()
+        .answer(move |call| llm::any(call).held(&held))
+        .start()
+        .await;
+    let mut proxy = proxy_before(&origin).await;
+    let ask = chat("slow to begin");
+    let looked = async {
+        origin.called(1).await;
+        proxy.sigterm();
+        turns_unready(&proxy).await;
+        for _ in 0..20 {
+            proxy.admin_get("/livez").await.is_clean(200);
+            proxy.admin_get("/readyz").await.is_clean(503);
+            let metrics = proxy.metrics().await;
+            assert_eq!(metrics.value("llm_cache_requests_in_flight"), 1.0);
+            tokio::time::sleep(ms(10)).await;
+        }
+        gate.open();
+    };
+    let (answer, ()) = tokio::join!(proxy.ask(&ask), looked);
+    answer.is(200, "miss");
+    assert!(proxy.exits_within(ms(5_000)).await.success());
+}

@@ -26,9 +26,9 @@ fn a_late_follower_gets_the_whole_answer() {
         let flight = Flight::new(1024, TENANT);
         let early = flight.seat();
         flight.begin(head());
-        assert!(flight.push(Bytes::from_static(b"one ")).await);
+        assert!(flight.push(Bytes::from_static(b"one "), false).await);
         let late = flight.follow().unwrap();
-        assert!(flight.push(Bytes::from_static(b"two")).await);
+        assert!(flight.push(Bytes::from_static(b"two"), false).await);
         flight.end(End::Complete);
         assert_eq!(rest_of(early).await, (b"one two".to_vec(), End::Complete));
         assert_eq!(rest_of(late).await, (b"one two".to_vec(), End::Complete));
@@ -39,15 +39,31 @@ fn a_late_follower_gets_the_whole_answer() {
 }
 
 #[test]
+fn the_last_piece_is_not_shown_before_the_end() {
+    runtime().block_on(async {
+        let flight = Flight::new(1024, TENANT);
+        let mut follower = flight.seat();
+        flight.begin(head());
+        assert!(flight.push(Bytes::from_static(b"first "), false).await);
+        assert!(flight.push(Bytes::from_static(b"last"), true).await);
+        let Next::Pieces(pieces) = follower.next().await else { panic!("no piece") };
+        assert_eq!(pieces, ["first "]);
+        assert_eq!(flight.recording().unwrap().0, "first last");
+        flight.end(End::Complete);
+        assert_eq!(rest_of(follower).await, (b"last".to_vec(), End::Complete));
+    });
+}
+
+#[test]
 fn a_break_is_no_end_and_the_first_end_counts() {
     runtime().block_on(async {
         let flight = Flight::new(1024, TENANT);
         let follower = flight.seat();
         flight.begin(head());
-        assert!(flight.push(Bytes::from_static(b"half")).await);
+        assert!(flight.push(Bytes::from_static(b"half"), false).await);
         flight.end(End::Broken("upstream-broken"));
         flight.end(End::Complete);
-        assert!(!flight.push(Bytes::from_static(b"more")).await);
+        assert!(!flight.push(Bytes::from_static(b"more"), false).await);
         assert_eq!(
             rest_of(follower).await,
             (b"half".to_vec(), End::Broken("upstream-broken"))
@@ -77,7 +93,7 @@ fn an_answer_beyond_the_limit_waits_for_its_slowest_follower_and_arrives_whole()
         let sent = piece.clone();
         let fill = tokio::spawn(async move {
             for _ in 0..40 {
-                assert!(filler.push(sent.clone()).await);
+                assert!(filler.push(sent.clone(), false).await);
             }
             filler.end(End::Complete);
         });
@@ -108,7 +124,7 @@ fn an_answer_beyond_the_limit_goes_on_when_everyone_has_left() {
         let filler = flight.clone();
         let fill = tokio::spawn(async move {
             for _ in 0..8 {
-                assert!(filler.push(Bytes::from(vec![0; 1 << 20])).await);
+                assert!(filler.push(Bytes::from(vec![0; 1 << 20]), false).await);
             }
         });
         tokio::task::yield_now().await;

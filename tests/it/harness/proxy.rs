@@ -1,9 +1,8 @@
 //! The server under test: a real process in a directory of its own.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -18,6 +17,7 @@ use super::h1::H1;
 use super::h2::H2;
 use super::metrics::Metrics;
 use super::origin::Origin;
+use super::port::Port;
 use super::process::Process;
 use super::quiet::{Turn, beside};
 
@@ -46,6 +46,7 @@ pub struct Proxy {
     pub process: Process,
     dir: TempDir,
     config: Config,
+    _ports: [Port; 2],
     _turn: Turn,
 }
 
@@ -80,8 +81,8 @@ impl ProxyBuilder {
         let turn = beside().await;
         let dir = TempDir::new().unwrap();
         for attempt in 1.. {
-            let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-            let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+            let ports = [Port::free(), Port::free()];
+            let [addr, admin] = [ports[0].addr(), ports[1].addr()];
             self.config.set("server.listen", json!([addr.to_string()]));
             self.config.set("server.admin", admin.to_string());
             let mut process = launch(&dir, &self.config);
@@ -94,6 +95,7 @@ impl ProxyBuilder {
                         process,
                         dir,
                         config,
+                        _ports: ports,
                         _turn: turn,
                     };
                 }
@@ -137,20 +139,6 @@ pub async fn try_get(addr: SocketAddr, path: &str) -> std::io::Result<u16> {
     let ask = Ask::get(path).header("connection", "close");
     let asked = H1::over(Box::new(stream)).try_ask(&ask).await;
     asked.map(|answer| answer.head.status)
-}
-
-/// A port nobody listens on, outside the range the system gives to outgoing connections, so
-/// that none of those takes it between this call and the server's bind.
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let offset = (std::process::id() % 20_000) as u16;
-    loop {
-        let next = NEXT.fetch_add(1, Ordering::Relaxed) % 20_000;
-        let port = 10_000 + (offset + next) % 20_000;
-        if std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 impl Proxy {

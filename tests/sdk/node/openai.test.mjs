@@ -47,6 +47,15 @@ async function twice(ask, firstOutcome = RUN === 1 ? "miss" : "hit") {
   return answers[1];
 }
 
+/**
+ * Asks and reads the whole body. The SDK leaves a stream at an error and not at its end: the server may
+ * still be busy with it. After this it is not.
+ */
+async function drain(request) {
+  const response = await client.chat.completions.create(request).asResponse();
+  await response.text().catch(() => {});
+}
+
 /** How many calls of a kind (see `../mock_llm.py`) an action cost. */
 async function callsOfLlm(kind, action) {
   const count = async () => {
@@ -157,15 +166,16 @@ for (const [model, what] of [
 ]) {
   test(`a stream that breaks (${model}) ends as broken, and is not kept`, async () => {
     const request = asks(`node ${model}`, { model, stream: true });
-    const calls = await callsOfLlm("errors", async () => {
-      for (let attempt = 0; attempt < 2; attempt++) {
+    for (let attempt = 0; attempt < 2; attempt++) {
+      if (attempt > 0) await drain(request);
+      const calls = await callsOfLlm("errors", async () => {
         const chunks = [];
         const { data, response } = await client.chat.completions.create(request).withResponse();
         assert.notEqual(response.headers.get("x-llm-cache"), "hit");
         await assert.rejects(collect(data, chunks), what);
         assert.equal(chunks.at(-1).choices[0].delta.content, "half an ans");
-      }
-    });
-    assert.equal(calls, 2);
+      });
+      assert.equal(calls, 1);
+    }
   });
 }

@@ -4,7 +4,7 @@ import os
 
 import anthropic
 
-from conftest import KEY, TOOL_PARAMETERS
+from conftest import KEY, TOOL_PARAMETERS, plain, streamed
 
 TOOL = {"name": "look_up", "description": "Looks it up", "input_schema": TOOL_PARAMETERS}
 
@@ -17,31 +17,15 @@ def asks(prompt, **fields):
     return {"model": "claude-mock", "max_tokens": 500, "messages": [{"role": "user", "content": prompt}], **fields}
 
 
-def plain(client, **request):
-    def ask():
-        raw = client.messages.with_raw_response.create(**request)
-        return raw.headers, raw.parse()
-
-    return ask
-
-
-def streamed(client, **request):
-    def ask():
-        raw = client.messages.with_raw_response.create(stream=True, **request)
-        return raw.headers, list(raw.parse())
-
-    return ask
-
-
 def test_a_plain_message_is_paid_for_once(anthropic_client, cache):
-    answer = cache.twice(plain(anthropic_client, **asks("python plain", system="be brief")))
+    answer = cache.twice(plain(anthropic_client.messages, **asks("python plain", system="be brief")))
     assert answer.content[0].text == said("python plain")
     assert answer.stop_reason == "end_turn"
     assert answer.usage.output_tokens > 0
 
 
 def test_a_streamed_message_is_paid_for_once(anthropic_client, cache):
-    events = cache.twice(streamed(anthropic_client, **asks("python streamed")))
+    events = cache.twice(streamed(anthropic_client.messages, **asks("python streamed")))
     deltas = [event.delta.text for event in events if event.type == "content_block_delta"]
     assert "".join(deltas) == said("python streamed")
     assert len(deltas) == 9, "one event for each word, as the LLM sent them"
@@ -51,7 +35,7 @@ def test_a_streamed_message_is_paid_for_once(anthropic_client, cache):
 
 def test_a_tool_use_is_paid_for_once(anthropic_client, cache):
     request = asks("python tools", tools=[TOOL])
-    answer = cache.twice(plain(anthropic_client, **request))
+    answer = cache.twice(plain(anthropic_client.messages, **request))
     assert answer.stop_reason == "tool_use"
     assert answer.content[0].name == "look_up"
     assert answer.content[0].input == {"question": "python tools", "unit": "°C"}
@@ -59,7 +43,7 @@ def test_a_tool_use_is_paid_for_once(anthropic_client, cache):
     use = {"type": "tool_use", "id": "toolu_1", "name": "look_up", "input": {}}
     result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "python result"}
     request["messages"] += [{"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}]
-    answer = cache.twice(plain(anthropic_client, **request))
+    answer = cache.twice(plain(anthropic_client.messages, **request))
     assert answer.content[0].text == said("python result")
 
 
@@ -75,12 +59,12 @@ def test_a_streamed_tool_use_is_paid_for_once(anthropic_client, cache):
 
 def test_the_model_name_alone_finds_the_upstream(cache):
     with anthropic.Anthropic(api_key=KEY, base_url=os.environ["SDK_PLAIN_URL"], max_retries=0) as client:
-        answer = cache.twice(plain(client, **asks("python by model")))
+        answer = cache.twice(plain(client.messages, **asks("python by model")))
     assert answer.content[0].text == said("python by model")
 
 
 def test_a_version_header_is_part_of_the_question(anthropic_client, cache):
     request = asks("python beta")
-    plain_answer = cache.twice(plain(anthropic_client, **request))
-    beta_answer = cache.twice(plain(anthropic_client, **request, extra_headers={"anthropic-beta": "mock-2030-01-01"}))
+    plain_answer = cache.twice(plain(anthropic_client.messages, **request))
+    beta_answer = cache.twice(plain(anthropic_client.messages, **request, extra_headers={"anthropic-beta": "mock-2030-01-01"}))
     assert plain_answer.id != beta_answer.id

@@ -5,6 +5,8 @@ import httpx2
 import openai
 import pytest
 
+from conftest import drain
+
 MALFORMED = "mock: the request is malformed – “naïve”"
 OPENAI_ERRORS = [
     (400, openai.BadRequestError, "invalid_request_error", MALFORMED),
@@ -66,54 +68,44 @@ def test_an_anthropic_error_is_raised_as_it_came(anthropic_client, calls_of_llm,
             never_a_hit(error.response.headers)
 
 
-def read(stream, into):
-    """Reads a stream to its end, keeping what came before it broke."""
-    for event in stream:
-        into.append(event)
+def breaks_off(calls_of_llm, method, raised, **request):
+    """Asks twice for a stream that breaks; gives what came before the break, and the last exception."""
+    for attempt in range(2):
+        if attempt > 0:
+            drain(method, **request)
+        with calls_of_llm("errors", 1):
+            raw = method.with_raw_response.create(**request)
+            never_a_hit(raw.headers)
+            events = []
+            with pytest.raises(raised) as caught:
+                for event in raw.parse():
+                    events.append(event)
+    return events, caught.value
 
 
 def test_an_error_inside_an_openai_stream_is_raised_and_not_kept(openai_client, calls_of_llm):
-    with calls_of_llm("errors", 2):
-        for _ in range(2):
-            raw = openai_client.chat.completions.with_raw_response.create(**question("error-stream", True))
-            never_a_hit(raw.headers)
-            chunks = []
-            with pytest.raises(openai.APIError, match="the model fell over"):
-                read(raw.parse(), chunks)
-            assert chunks[-1].choices[0].delta.content == "half an ans"
+    request = question("error-stream", True)
+    chunks, error = breaks_off(calls_of_llm, openai_client.chat.completions, openai.APIError, **request)
+    assert chunks[-1].choices[0].delta.content == "half an ans"
+    assert error.message == "mock: the model fell over"
 
 
 def test_an_error_inside_an_anthropic_stream_is_raised_and_not_kept(anthropic_client, calls_of_llm):
-    with calls_of_llm("errors", 2):
-        for _ in range(2):
-            request = question("error-stream", True)
-            raw = anthropic_client.messages.with_raw_response.create(max_tokens=9, **request)
-            never_a_hit(raw.headers)
-            events = []
-            with pytest.raises(anthropic.APIStatusError) as caught:
-                read(raw.parse(), events)
-            assert caught.value.body["error"] == {"type": "overloaded_error", "message": "mock: overloaded"}
-            assert events[0].type == "message_start"
+    request = question("error-stream", True) | {"max_tokens": 9}
+    events, error = breaks_off(calls_of_llm, anthropic_client.messages, anthropic.APIStatusError, **request)
+    assert events[0].type == "message_start"
+    assert error.body["error"] == {"type": "overloaded_error", "message": "mock: overloaded"}
 
 
 def test_a_broken_openai_stream_ends_as_broken_and_is_not_kept(openai_client, calls_of_llm):
-    with calls_of_llm("errors", 2):
-        for _ in range(2):
-            raw = openai_client.chat.completions.with_raw_response.create(**question("error-cut", True))
-            never_a_hit(raw.headers)
-            chunks = []
-            with pytest.raises((httpx2.RemoteProtocolError, openai.APIConnectionError)):
-                read(raw.parse(), chunks)
-            assert chunks[-1].choices[0].delta.content == "half an ans"
+    broken = (httpx2.RemoteProtocolError, openai.APIConnectionError)
+    request = question("error-cut", True)
+    chunks, _error = breaks_off(calls_of_llm, openai_client.chat.completions, broken, **request)
+    assert chunks[-1].choices[0].delta.content == "half an ans"
 
 
 def test_a_broken_anthropic_stream_ends_as_broken_and_is_not_kept(anthropic_client, calls_of_llm):
-    with calls_of_llm("errors", 2):
-        for _ in range(2):
-            request = question("error-cut", True)
-            raw = anthropic_client.messages.with_raw_response.create(max_tokens=9, **request)
-            never_a_hit(raw.headers)
-            events = []
-            with pytest.raises((httpx2.RemoteProtocolError, anthropic.APIConnectionError)):
-                read(raw.parse(), events)
-            assert events[0].type == "message_start"
+    broken = (httpx2.RemoteProtocolError, anthropic.APIConnectionError)
+    request = question("error-cut", True) | {"max_tokens": 9}
+    events, _error = breaks_off(calls_of_llm, anthropic_client.messages, broken, **request)
+    assert events[0].type == "message_start"

@@ -7,7 +7,7 @@ import os
 import openai
 import pytest
 
-from conftest import KEY, TOOL_PARAMETERS
+from conftest import KEY, TOOL_PARAMETERS, plain, streamed
 
 TOOL = {"type": "function", "function": {"name": "look_up", "description": "Looks it up", "parameters": TOOL_PARAMETERS}}
 RESPONSES_TOOL = {"type": "function", "name": "look_up", "parameters": TOOL_PARAMETERS, "strict": False}
@@ -19,24 +19,6 @@ def said(prompt):
 
 def asks(prompt, **fields):
     return {"model": "gpt-mock", "messages": [{"role": "user", "content": prompt}], **fields}
-
-
-def plain(method, **request):
-    """What `Cache.twice` calls: the request, with the raw response's headers and the parsed answer."""
-
-    def ask():
-        raw = method.with_raw_response.create(**request)
-        return raw.headers, raw.parse()
-
-    return ask
-
-
-def streamed(method, **request):
-    def ask():
-        raw = method.with_raw_response.create(stream=True, **request)
-        return raw.headers, list(raw.parse())
-
-    return ask
 
 
 def test_a_plain_chat_is_paid_for_once(openai_client, cache):
