@@ -129,18 +129,33 @@ fn fields(line: &Line<'_>) -> Map<String, Value> {
 
 /// Whether a value needs no quotes in a text line. Control characters never get there unescaped.
 fn is_plain(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
 }
 
 fn text(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
     let time = out.timestamp_millis();
-    writeln!(out, "{time} {:5} {} {}", record.level(), record.target(), record.args())
+    writeln!(
+        out,
+        "{time} {:5} {} {}",
+        record.level(),
+        record.target(),
+        record.args()
+    )
 }
 
 fn json(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
     let mut fields = Map::new();
-    fields.insert("time".into(), Value::from(out.timestamp_millis().to_string()));
-    fields.insert("level".into(), Value::from(record.level().as_str().to_ascii_lowercase()));
+    fields.insert(
+        "time".into(),
+        Value::from(out.timestamp_millis().to_string()),
+    );
+    fields.insert(
+        "level".into(),
+        Value::from(record.level().as_str().to_ascii_lowercase()),
+    );
     fields.insert("target".into(), Value::from(record.target()));
     let message = record.args().to_string();
     match serde_json::from_str(&message) {

@@ -44,7 +44,10 @@ impl Admin {
         self.cache.store().observe();
         match self.cache.metrics().render() {
             Ok(text) => (StatusCode::OK, text),
-            Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, format!("metrics cannot be read: {e}\n")),
+            Err(e) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("metrics cannot be read: {e}\n"),
+            ),
         }
     }
 }
@@ -60,7 +63,10 @@ impl ServeHttp for Admin {
             "/readyz" if self.readiness.get() => (StatusCode::OK, "ok\n".to_owned()),
             "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned()),
             "/metrics" => self.metrics(),
-            _ => (StatusCode::NOT_FOUND, "try /livez, /readyz or /metrics\n".to_owned()),
+            _ => (
+                StatusCode::NOT_FOUND,
+                "try /livez, /readyz or /metrics\n".to_owned(),
+            ),
         };
         let mut response = Response::new(text.into_bytes());
         *response.status_mut() = status;

@@ -22,7 +22,11 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 const DEMO_START_MAX: Duration = Duration::from_secs(20);
 
 #[derive(Parser)]
-#[command(name = "llm-cache-server", version, about = "A caching proxy for LLM APIs")]
+#[command(
+    name = "llm-cache-server",
+    version,
+    about = "A caching proxy for LLM APIs"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -57,7 +61,11 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(e) => {
             let _ = e.print();
-            return if e.use_stderr() { EXIT_CONFIG.into() } else { ExitCode::SUCCESS };
+            return if e.use_stderr() {
+                EXIT_CONFIG.into()
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     match cli.command.unwrap_or(Command::Run(cli.config)) {
@@ -117,8 +125,12 @@ fn healthcheck(config: Config) -> ExitCode {
 fn ask_ready(admin: SocketAddr) -> Result<(), String> {
     let failed = |e: std::io::Error| format!("no answer from {admin}: {e}");
     let mut stream = TcpStream::connect_timeout(&admin, HEALTH_TIMEOUT).map_err(failed)?;
-    stream.set_read_timeout(Some(HEALTH_TIMEOUT)).map_err(failed)?;
-    stream.set_write_timeout(Some(HEALTH_TIMEOUT)).map_err(failed)?;
+    stream
+        .set_read_timeout(Some(HEALTH_TIMEOUT))
+        .map_err(failed)?;
+    stream
+        .set_write_timeout(Some(HEALTH_TIMEOUT))
+        .map_err(failed)?;
     let request = format!("GET /readyz HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(failed)?;
     let mut head = [0; 12];
@@ -126,7 +138,10 @@ fn ask_ready(admin: SocketAddr) -> Result<(), String> {
     if head.ends_with(b" 200") {
         return Ok(());
     }
-    Err(format!("{admin} is not ready: {}", String::from_utf8_lossy(&head)))
+    Err(format!(
+        "{admin} is not ready: {}",
+        String::from_utf8_lossy(&head)
+    ))
 }
 
 fn schema() -> ExitCode {
@@ -165,7 +180,9 @@ fn play_demo() -> Result<(), String> {
     let result = match played {
         Ok(()) => {
             println!("{}", demo::hints(listen, admin));
-            proxy.join().unwrap_or_else(|_| Err("the proxy ended by a panic".into()))
+            proxy
+                .join()
+                .unwrap_or_else(|_| Err("the proxy ended by a panic".into()))
         }
         Err(e) => Err(e.to_string()),
     };

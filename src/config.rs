@@ -34,12 +34,17 @@ pub const DEFAULT_YAML: &str = include_str!("../conf/llm-cache-server.yaml");
 /// readable.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// Listeners, threads and the end.
     pub server: Server,
+    /// Bounds on bodies, headers and waits.
     pub limits: Limits,
     /// At least one; the first is the default. Names are unique.
     pub upstreams: Vec<Upstream>,
+    /// What is cached, for whom and for how long.
     pub cache: Cache,
+    /// Where answers are kept.
     pub store: Store,
+    /// How the server speaks.
     pub log: Log,
 }
 
@@ -50,6 +55,7 @@ pub struct Server {
     pub listen: Vec<SocketAddr>,
     /// `None`: plain HTTP/1.1 and h2c.
     pub tls: Option<Tls>,
+    /// Metrics and probes.
     pub admin: SocketAddr,
     /// Worker threads, at least one; the file's 0 is already resolved to the number of cores.
     pub threads: usize,
@@ -63,7 +69,9 @@ pub struct Server {
 /// configuration was loaded; whether they belong together is found out by whoever uses them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tls {
+    /// PEM, the server's certificate first.
     pub cert: PathBuf,
+    /// PEM.
     pub key: PathBuf,
 }
 
@@ -98,6 +106,7 @@ pub struct Upstream {
     pub models: Vec<String>,
     /// `None`: only the client's own credential goes upstream.
     pub api_key: Option<ApiKey>,
+    /// How long it may take.
     pub timeouts: Timeouts,
 }
 
@@ -126,10 +135,12 @@ pub struct Timeouts {
 pub struct Cache {
     /// false: only paths under `/cache` are cached.
     pub default_on: bool,
+    /// Who shares entries with whom.
     pub scope: Scope,
     /// The operator said that everyone who can reach the port may read every answer. Always true
     /// when `scope` is [`Scope::Shared`].
     pub trust_network: bool,
+    /// For how long an answer is fresh.
     pub ttl: Duration,
     /// What a fill does when all its clients have left.
     pub abandoned: Abandoned,
@@ -140,22 +151,29 @@ pub struct Cache {
 /// Where answers are kept and how much room they get.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Store {
+    /// Directory of the database.
     pub path: PathBuf,
+    /// Bytes of the hot tier and of what the database holds in memory.
     pub memory_bytes_max: usize,
+    /// Bytes of the database's files.
     pub disk_bytes_max: u64,
+    /// Bytes of finished answers waiting to be written.
     pub write_queue_bytes_max: usize,
 }
 
 /// How the server speaks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Log {
+    /// Lines for people or for machines.
     pub format: LogFormat,
+    /// The least important level that is written.
     pub level: log::LevelFilter,
 }
 
 /// Where the YAML comes from.
 #[derive(Clone, Copy, Debug)]
 pub enum Source<'a> {
+    /// A file of the operator.
     File(&'a Path),
     /// [`DEFAULT_YAML`].
     Embedded,

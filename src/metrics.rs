@@ -1,115 +1,17 @@
 //! Every metric: names, labels and buckets. Label values are closed sets; no client can add one.
 
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
 
-/// Latencies from a hit (50 µs) to the slowest LLM call (82 s): hits need the fine steps at the
-/// bottom, calls the doubling ones from 10 ms on.
-const LATENCY_BUCKETS: &[f64] = &[
-    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32,
-    0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
-];
-/// Label value for a model that is not configured to be one.
+pub use labels::{DropReason, Outcome, Tier, UpstreamErrorKind};
+use register::{counter, counters, gauge, gauges, latencies};
+
+mod labels;
+mod register;
+
+/// Label value where there is no upstream.
 const NONE: &str = "none";
-
-/// How a request was answered. The words are the ones of the `x-llm-cache` header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// From a tier.
-    Hit,
-    /// By following another request's fill.
-    Coalesced,
-    /// From the upstream; the answer is kept if it is worth keeping.
-    Miss,
-    /// From the upstream although an entry may exist, because the client asked for it.
-    Refresh,
-    /// From the upstream, without the cache.
-    Bypass,
-    /// By this server itself: an error or an end point of its own.
-    Error,
-}
-
-impl Outcome {
-    /// The word in headers, metrics and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Outcome::Hit => "hit",
-            Outcome::Coalesced => "coalesced",
-            Outcome::Miss => "miss",
-            Outcome::Refresh => "refresh",
-            Outcome::Bypass => "bypass",
-            Outcome::Error => "error",
-        }
-    }
-}
-
-/// Where an entry was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tier {
-    /// The hot tier.
-    Memory,
-    /// RocksDB.
-    Disk,
-}
-
-impl Tier {
-    fn as_str(self) -> &'static str {
-        match self {
-            Tier::Memory => "memory",
-            Tier::Disk => "disk",
-        }
-    }
-}
-
-/// Why a finished answer was not written to disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DropReason {
-    /// The writer's queue was full.
-    QueueFull,
-    /// The files have reached `store.disk_bytes_max`.
-    DiskFull,
-    /// The database refused.
-    Error,
-}
-
-impl DropReason {
-    fn as_str(self) -> &'static str {
-        match self {
-            DropReason::QueueFull => "queue_full",
-            DropReason::DiskFull => "disk_full",
-            DropReason::Error => "error",
-        }
-    }
-}
-
-/// What went wrong with an upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UpstreamErrorKind {
-    /// No connection, after retries.
-    Connect,
-    /// No first byte, or none for too long afterwards.
-    Timeout,
-    /// The connection broke in the middle of an answer.
-    Broken,
-    /// An answer with status 429.
-    RateLimited,
-    /// An answer with status 5xx.
-    Status5xx,
-}
-
-impl UpstreamErrorKind {
-    fn as_str(self) -> &'static str {
-        match self {
-            UpstreamErrorKind::Connect => "connect",
-            UpstreamErrorKind::Timeout => "timeout",
-            UpstreamErrorKind::Broken => "broken",
-            UpstreamErrorKind::RateLimited => "rate_limited",
-            UpstreamErrorKind::Status5xx => "status_5xx",
-        }
-    }
-}
 
 /// All series of one server. Two servers in one process have two of these.
 pub struct Metrics {
@@ -150,8 +52,15 @@ impl Metrics {
         let registry = Registry::new();
         let r = &registry;
         #[cfg(target_os = "linux")]
-        r.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        let build = gauges(r, "build_info", "Always 1; the labels say what runs.", &["version"])?;
+        r.register(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ))?;
+        let build = gauges(
+            r,
+            "build_info",
+            "Always 1; the labels say what runs.",
+            &["version"],
+        )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(Metrics {
             requests: counters(
@@ -202,7 +111,12 @@ impl Metrics {
             )?,
             tier_hits: counters(r, "tier_hits_total", "Entries found, by tier.", &["tier"])?,
             store_entries: gauges(r, "store_entries", "Entries in a tier.", &["tier"])?,
-            store_bytes: gauges(r, "store_bytes", "Bytes of the entries in a tier.", &["tier"])?,
+            store_bytes: gauges(
+                r,
+                "store_bytes",
+                "Bytes of the entries in a tier.",
+                &["tier"],
+            )?,
             store_writes_dropped: counters(
                 r,
                 "store_writes_dropped_total",
@@ -240,10 +154,16 @@ impl Metrics {
     /// Counts a finished request. `api` and `upstream` come from closed sets.
     pub fn request(&self, api: &str, upstream: Option<&str>, outcome: Outcome, timing: Timing) {
         let (upstream, outcome) = (upstream.unwrap_or(NONE), outcome.as_str());
-        self.requests.with_label_values(&[api, upstream, outcome]).inc();
-        self.duration.with_label_values(&[api, outcome]).observe(timing.total_secs);
+        self.requests
+            .with_label_values(&[api, upstream, outcome])
+            .inc();
+        self.duration
+            .with_label_values(&[api, outcome])
+            .observe(timing.total_secs);
         if let Some(secs) = timing.first_byte_secs {
-            self.first_byte.with_label_values(&[api, outcome]).observe(secs);
+            self.first_byte
+                .with_label_values(&[api, outcome])
+                .observe(secs);
         }
     }
 
@@ -254,7 +174,8 @@ impl Metrics {
 
     /// Requests to `upstream` that did not end well.
     pub fn upstream_errors(&self, upstream: &str, kind: UpstreamErrorKind) -> IntCounter {
-        self.upstream_errors.with_label_values(&[upstream, kind.as_str()])
+        self.upstream_errors
+            .with_label_values(&[upstream, kind.as_str()])
     }
 
     /// Adds (input, output) tokens that a provider was paid for.
@@ -289,7 +210,8 @@ impl Metrics {
 
     /// Answers not written to disk.
     pub fn store_writes_dropped(&self, reason: DropReason) -> IntCounter {
-        self.store_writes_dropped.with_label_values(&[reason.as_str()])
+        self.store_writes_dropped
+            .with_label_values(&[reason.as_str()])
     }
 
     /// The text format that Prometheus scrapes.
@@ -310,53 +232,10 @@ pub struct Timing {
 }
 
 fn add_tokens(counters: &IntCounterVec, upstream: &str, (input, output): (u64, u64)) {
-    counters.with_label_values(&[upstream, "input"]).inc_by(input);
-    counters.with_label_values(&[upstream, "output"]).inc_by(output);
-}
-
-fn opts(name: &str, help: &str) -> Opts {
-    Opts::new(name, help).namespace("llm_cache")
-}
-
-fn counters(
-    r: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> Result<IntCounterVec, prometheus::Error> {
-    let counters = IntCounterVec::new(opts(name, help), labels)?;
-    r.register(Box::new(counters.clone()))?;
-    Ok(counters)
-}
-
-fn gauges(
-    r: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> Result<IntGaugeVec, prometheus::Error> {
-    let gauges = IntGaugeVec::new(opts(name, help), labels)?;
-    r.register(Box::new(gauges.clone()))?;
-    Ok(gauges)
-}
-
-fn counter(r: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-    let counter = IntCounter::with_opts(opts(name, help))?;
-    r.register(Box::new(counter.clone()))?;
-    Ok(counter)
-}
-
-fn gauge(r: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-    let gauge = IntGauge::with_opts(opts(name, help))?;
-    r.register(Box::new(gauge.clone()))?;
-    Ok(gauge)
-}
-
-fn latencies(r: &Registry, name: &str, help: &str) -> Result<HistogramVec, prometheus::Error> {
-    let opts = HistogramOpts::new(name, help)
-        .namespace("llm_cache")
-        .buckets(LATENCY_BUCKETS.to_vec());
-    let histogram = HistogramVec::new(opts, &["api", "outcome"])?;
-    r.register(Box::new(histogram.clone()))?;
-    Ok(histogram)
+    counters
+        .with_label_values(&[upstream, "input"])
+        .inc_by(input);
+    counters
+        .with_label_values(&[upstream, "output"])
+        .inc_by(output);
 }

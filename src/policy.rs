@@ -6,8 +6,11 @@ use crate::api::Form;
 
 /// Headers of an answer that are true for everyone who gets it again. Anything else (cookies,
 /// request ids, rate limits, connection headers, what nobody has heard of) belongs to one exchange.
-const REPLAYED_HEADERS: &[HeaderName] =
-    &[header::CONTENT_TYPE, header::CONTENT_LANGUAGE, header::CONTENT_DISPOSITION];
+const REPLAYED_HEADERS: &[HeaderName] = &[
+    header::CONTENT_TYPE,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_DISPOSITION,
+];
 /// Headers that describe the connection and not the message (RFC 9110 §7.6.1).
 const HOP_BY_HOP: &[&str] = &[
     "connection",
@@ -40,8 +43,9 @@ impl RequestControl {
         for value in headers.get_all(header::CACHE_CONTROL) {
             let Ok(value) = value.to_str() else { continue };
             for directive in value.split(',') {
-                let (name, argument) =
-                    directive.split_once('=').map_or((directive, None), |(n, a)| (n, Some(a)));
+                let (name, argument) = directive
+                    .split_once('=')
+                    .map_or((directive, None), |(n, a)| (n, Some(a)));
                 match name.trim().to_ascii_lowercase().as_str() {
                     "no-cache" => control.no_cache = true,
                     "no-store" => control.no_store = true,
@@ -71,7 +75,10 @@ pub fn is_json_request(headers: &HeaderMap) -> bool {
 
 /// Whether a body is sent in a content coding such as gzip.
 pub fn is_encoded(headers: &HeaderMap) -> bool {
-    headers.get_all(header::CONTENT_ENCODING).iter().any(|v| v.as_bytes() != b"identity")
+    headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .any(|v| v.as_bytes() != b"identity")
 }
 
 /// Which grammar an answer claims to follow, `None` if neither.
@@ -87,7 +94,12 @@ pub fn answer_form(headers: &HeaderMap) -> Option<Form> {
 pub fn replayed_headers(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
     REPLAYED_HEADERS
         .iter()
-        .flat_map(|name| headers.get_all(name).iter().map(|v| (name.clone(), v.clone())))
+        .flat_map(|name| {
+            headers
+                .get_all(name)
+                .iter()
+                .map(|v| (name.clone(), v.clone()))
+        })
         .collect()
 }
 
@@ -96,7 +108,9 @@ pub fn end_to_end_headers(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)>
     let connection = listed_in_connection(headers);
     headers
         .iter()
-        .filter(|(name, _)| !is_hop_by_hop(name.as_str()) && !connection.iter().any(|c| c == name.as_str()))
+        .filter(|(name, _)| {
+            !is_hop_by_hop(name.as_str()) && !connection.iter().any(|c| c == name.as_str())
+        })
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
 }
@@ -137,15 +151,49 @@ mod tests {
         let none = RequestControl::default();
         for (value, expected) in [
             ("", none),
-            ("no-cache", RequestControl { no_cache: true, ..none }),
-            ("No-Store", RequestControl { no_store: true, ..none }),
+            (
+                "no-cache",
+                RequestControl {
+                    no_cache: true,
+                    ..none
+                },
+            ),
+            (
+                "No-Store",
+                RequestControl {
+                    no_store: true,
+                    ..none
+                },
+            ),
             (
                 "max-age=5, only-if-cached",
-                RequestControl { max_age: Some(5), only_if_cached: true, ..none },
+                RequestControl {
+                    max_age: Some(5),
+                    only_if_cached: true,
+                    ..none
+                },
             ),
-            ("max-age=\"7\"", RequestControl { max_age: Some(7), ..none }),
-            ("max-age=soon", RequestControl { no_cache: true, ..none }),
-            ("max-age", RequestControl { no_cache: true, ..none }),
+            (
+                "max-age=\"7\"",
+                RequestControl {
+                    max_age: Some(7),
+                    ..none
+                },
+            ),
+            (
+                "max-age=soon",
+                RequestControl {
+                    no_cache: true,
+                    ..none
+                },
+            ),
+            (
+                "max-age",
+                RequestControl {
+                    no_cache: true,
+                    ..none
+                },
+            ),
             ("no-transform", none),
         ] {
             assert_eq!(control(value), expected, "{value}");
@@ -171,7 +219,10 @@ mod tests {
             ("connection", "x-mine"),
             ("x-mine", "1"),
         ] {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            headers.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
         }
         let names = |list: Vec<(HeaderName, HeaderValue)>| -> Vec<String> {
             list.iter().map(|(n, _)| n.to_string()).collect()
@@ -179,7 +230,12 @@ mod tests {
         assert_eq!(names(replayed_headers(&headers)), ["content-type"]);
         assert_eq!(
             names(end_to_end_headers(&headers)),
-            ["content-type", "set-cookie", "x-request-id", "x-ratelimit-remaining-requests"]
+            [
+                "content-type",
+                "set-cookie",
+                "x-request-id",
+                "x-ratelimit-remaining-requests"
+            ]
         );
     }
 }

@@ -21,7 +21,7 @@
 //! A client's miss begins a fill (`proxy/fill.rs`) and then follows it like everyone else.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -129,7 +129,10 @@ impl LlmProxy {
     }
 
     fn upstream_error(&self, upstream: &Upstream, kind: UpstreamErrorKind) {
-        self.cache.metrics().upstream_errors(upstream.name(), kind).inc();
+        self.cache
+            .metrics()
+            .upstream_errors(upstream.name(), kind)
+            .inc();
     }
 }
 
@@ -138,7 +141,7 @@ impl ProxyHttp for LlmProxy {
     type CTX = Ctx;
 
     fn new_ctx(&self) -> Ctx {
-        Ctx::new()
+        Ctx::new(Instant::now())
     }
 
     /// None: answers are replayed as they came, so nothing is to be compressed on the way.
@@ -182,7 +185,9 @@ impl ProxyHttp for LlmProxy {
     fn cache_key_callback(&self, _session: &Session, ctx: &mut Ctx) -> Result<CacheKey> {
         match &ctx.role {
             Role::Fill(fill) => {
-                let key = fill.key.unwrap_or_else(|| crate::key::Key::from_bytes([0; 32]));
+                let key = fill
+                    .key
+                    .unwrap_or_else(|| crate::key::Key::from_bytes([0; 32]));
                 Ok(cache_key(&key, Some(fill.recorder.clone())))
             }
             _ => Error::e_explain(ErrorType::InternalError, "only fills have a cache key"),
@@ -223,7 +228,10 @@ impl ProxyHttp for LlmProxy {
             fill.guard.flight().asked();
         }
         if let Some(target) = ctx.target() {
-            self.cache.metrics().upstream_requests(target.upstream.name()).inc();
+            self.cache
+                .metrics()
+                .upstream_requests(target.upstream.name())
+                .inc();
         }
         Ok(())
     }
@@ -234,8 +242,12 @@ impl ProxyHttp for LlmProxy {
         request: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        let Some(target) = ctx.target() else { return Ok(()) };
-        target.upstream.address_request(request, &target.rest, target.query.as_deref(), target.api)
+        let Some(target) = ctx.target() else {
+            return Ok(());
+        };
+        target
+            .upstream
+            .address_request(request, &target.rest, target.query.as_deref(), target.api)
     }
 
     fn error_while_proxy(
@@ -258,7 +270,9 @@ impl ProxyHttp for LlmProxy {
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        let Some(target) = ctx.target() else { return Ok(()) };
+        let Some(target) = ctx.target() else {
+            return Ok(());
+        };
         match response.status.as_u16() {
             429 => self.upstream_error(&target.upstream, UpstreamErrorKind::RateLimited),
             500.. => self.upstream_error(&target.upstream, UpstreamErrorKind::Status5xx),
@@ -289,10 +303,14 @@ impl ProxyHttp for LlmProxy {
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        let Role::PassThrough(target) = &ctx.role else { return Ok(()) };
+        let Role::PassThrough(target) = &ctx.role else {
+            return Ok(());
+        };
         if target.api.is_some() {
-            let signal =
-                Signal { detail: Some("not-json"), ..Signal::of(Outcome::Bypass, None) };
+            let signal = Signal {
+                detail: Some("not-json"),
+                ..Signal::of(Outcome::Bypass, None)
+            };
             signal.add_to(response)?;
         }
         ctx.head_sent(response.status.as_u16());
@@ -300,7 +318,10 @@ impl ProxyHttp for LlmProxy {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Ctx) -> FailToProxy {
-        const GONE: FailToProxy = FailToProxy { error_code: 0, can_reuse_downstream: false };
+        const GONE: FailToProxy = FailToProxy {
+            error_code: 0,
+            can_reuse_downstream: false,
+        };
         let from_upstream = *e.esource() == ErrorSource::Upstream;
         let target = ctx.target().map(|t| t.upstream.clone());
         let error = match &target {
@@ -335,9 +356,15 @@ impl ProxyHttp for LlmProxy {
             return GONE;
         }
         session.as_downstream_mut().set_keepalive(None);
-        let signal = ctx.account.api.map(|_| Signal::of(Outcome::Bypass, ctx.account.key));
+        let signal = ctx
+            .account
+            .api
+            .map(|_| Signal::of(Outcome::Bypass, ctx.account.key));
         match respond::error(session, ctx, &error, signal.as_ref()).await {
-            Ok(()) => FailToProxy { error_code: error.status, can_reuse_downstream: false },
+            Ok(()) => FailToProxy {
+                error_code: error.status,
+                can_reuse_downstream: false,
+            },
             Err(_) => GONE,
         }
     }
@@ -381,7 +408,9 @@ impl ProxyHttp for LlmProxy {
             api: account.api.map(|api| api.label()),
             upstream: account.upstream.as_ref().map(|u| u.name()),
             model: account.model.as_deref(),
-            key: account.key.map(|key| key.to_string().chars().take(KEY_CHARS_LOGGED).collect()),
+            key: account
+                .key
+                .map(|key| key.to_string().chars().take(KEY_CHARS_LOGGED).collect()),
             tenant: account.tenant.map(|tenant| tenant.short()),
             bytes: session.as_downstream().body_bytes_sent(),
             first_byte: account.first_byte,

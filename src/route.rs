@@ -32,18 +32,28 @@ pub struct Router {
 impl Router {
     /// `upstreams`: name and model patterns of each, the default one first.
     pub fn new<'a>(upstreams: impl Iterator<Item = (&'a str, &'a [String])>) -> Router {
-        let mut router = Router { names: Vec::new(), patterns: Vec::new() };
+        let mut router = Router {
+            names: Vec::new(),
+            patterns: Vec::new(),
+        };
         for (index, (name, models)) in upstreams.enumerate() {
             router.names.push(name.to_owned());
-            router.patterns.extend(models.iter().map(|m| (WildMatch::new(m), index)));
+            router
+                .patterns
+                .extend(models.iter().map(|m| (WildMatch::new(m), index)));
         }
         router
     }
 
     /// Reads a path (without its query).
     pub fn route<'a>(&self, path: &'a str) -> Route<'a> {
-        let mut route =
-            Route { upstream: None, cache: false, simulate: false, api: None, rest: path };
+        let mut route = Route {
+            upstream: None,
+            cache: false,
+            simulate: false,
+            api: None,
+            rest: path,
+        };
         while let Some((segment, rest)) = first_segment(route.rest) {
             match segment {
                 "simulate" if !route.simulate => route.simulate = true,
@@ -66,7 +76,11 @@ impl Router {
     /// The upstream for a model when the path names none: the first pattern that fits, else the
     /// default.
     pub fn upstream_for(&self, model: Option<&str>) -> usize {
-        let fits = |model: &str| self.patterns.iter().find(|(pattern, _)| pattern.matches(model));
+        let fits = |model: &str| {
+            self.patterns
+                .iter()
+                .find(|(pattern, _)| pattern.matches(model))
+        };
         model.and_then(fits).map_or(0, |(_, index)| *index)
     }
 }
@@ -92,11 +106,46 @@ mod tests {
     fn paths() {
         let chat = Some(Api::OpenAiChat);
         for (path, upstream, cache, simulate, api, rest) in [
-            ("/chat/completions", None, false, false, chat, "/chat/completions"),
-            ("/v1/chat/completions", None, false, false, chat, "/chat/completions"),
-            ("/cache/v1/chat/completions", None, true, false, chat, "/chat/completions"),
-            ("/openai/cache/chat/completions", Some(0), true, false, chat, "/chat/completions"),
-            ("/cache/openai/v1/chat/completions", Some(0), true, false, chat, "/chat/completions"),
+            (
+                "/chat/completions",
+                None,
+                false,
+                false,
+                chat,
+                "/chat/completions",
+            ),
+            (
+                "/v1/chat/completions",
+                None,
+                false,
+                false,
+                chat,
+                "/chat/completions",
+            ),
+            (
+                "/cache/v1/chat/completions",
+                None,
+                true,
+                false,
+                chat,
+                "/chat/completions",
+            ),
+            (
+                "/openai/cache/chat/completions",
+                Some(0),
+                true,
+                false,
+                chat,
+                "/chat/completions",
+            ),
+            (
+                "/cache/openai/v1/chat/completions",
+                Some(0),
+                true,
+                false,
+                chat,
+                "/chat/completions",
+            ),
             (
                 "/simulate/anthropic/cache/v1/messages",
                 Some(1),
@@ -107,19 +156,81 @@ mod tests {
             ),
             ("/v1/models", None, false, false, None, "/models"),
             ("/models", None, false, false, None, "/models"),
-            ("/anthropic/v1/models", Some(1), false, false, None, "/models"),
+            (
+                "/anthropic/v1/models",
+                Some(1),
+                false,
+                false,
+                None,
+                "/models",
+            ),
             ("/cache/models", None, true, false, None, "/models"),
-            ("/unknown/chat/completions", None, false, false, None, "/unknown/chat/completions"),
-            ("//v1/chat/completions", None, false, false, None, "//v1/chat/completions"),
-            ("/v1/chat%2fcompletions", None, false, false, None, "/chat%2fcompletions"),
-            ("/v1/Chat/completions", None, false, false, None, "/Chat/completions"),
-            ("/v1/chat/completions/", None, false, false, None, "/chat/completions/"),
-            ("/cache/cache/chat/completions", None, true, false, None, "/cache/chat/completions"),
-            ("/v1/v1/chat/completions", None, false, false, None, "/v1/chat/completions"),
+            (
+                "/unknown/chat/completions",
+                None,
+                false,
+                false,
+                None,
+                "/unknown/chat/completions",
+            ),
+            (
+                "//v1/chat/completions",
+                None,
+                false,
+                false,
+                None,
+                "//v1/chat/completions",
+            ),
+            (
+                "/v1/chat%2fcompletions",
+                None,
+                false,
+                false,
+                None,
+                "/chat%2fcompletions",
+            ),
+            (
+                "/v1/Chat/completions",
+                None,
+                false,
+                false,
+                None,
+                "/Chat/completions",
+            ),
+            (
+                "/v1/chat/completions/",
+                None,
+                false,
+                false,
+                None,
+                "/chat/completions/",
+            ),
+            (
+                "/cache/cache/chat/completions",
+                None,
+                true,
+                false,
+                None,
+                "/cache/chat/completions",
+            ),
+            (
+                "/v1/v1/chat/completions",
+                None,
+                false,
+                false,
+                None,
+                "/v1/chat/completions",
+            ),
             ("/", None, false, false, None, "/"),
             ("*", None, false, false, None, "*"),
         ] {
-            let expected = Route { upstream, cache, simulate, api, rest };
+            let expected = Route {
+                upstream,
+                cache,
+                simulate,
+                api,
+                rest,
+            };
             assert_eq!(router().route(path), expected, "{path}");
         }
     }

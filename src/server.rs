@@ -78,15 +78,22 @@ pub fn run(config: Config) -> Result<(), ServerError> {
         error_linger: config.cache.error_linger,
     };
     // Leaked: pingora's storage lives as long as the process. It is closed below.
-    let cache: &'static Cache =
-        Box::leak(Box::new(Cache::new(store, config.cache.ttl, limits, metrics.clone())));
+    let cache: &'static Cache = Box::leak(Box::new(Cache::new(
+        store,
+        config.cache.ttl,
+        limits,
+        metrics.clone(),
+    )));
     let readiness = Readiness::default();
     let (stop, stopped) = watch::channel(false);
     let proxy = proxy_server(&config, cache)?;
     let admin = admin_server(&config, cache, readiness.clone());
 
     // Before anything listens, so that no signal is ever lost.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(setup)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(setup)?;
     let mut signals = {
         let _in_runtime = runtime.enter();
         Signals::new().map_err(setup)?
@@ -123,7 +130,11 @@ pub fn run(config: Config) -> Result<(), ServerError> {
 fn start(name: &str, server: Server, stopped: watch::Receiver<bool>) -> Result<(), ServerError> {
     std::thread::Builder::new()
         .name(name.to_owned())
-        .spawn(move || server.run(RunArgs { shutdown_signal: Box::new(StopSignal(stopped)) }))
+        .spawn(move || {
+            server.run(RunArgs {
+                shutdown_signal: Box::new(StopSignal(stopped)),
+            })
+        })
         .map(|_| ())
         .map_err(setup)
 }
@@ -144,7 +155,10 @@ fn pingora(config: &Config, threads: usize) -> Server {
 fn proxy_server(config: &Config, cache: &'static Cache) -> Result<Server, ServerError> {
     let mut server = pingora(config, config.server.threads);
     let upstreams = build_upstreams(config)?;
-    let names = config.upstreams.iter().map(|u| (u.name.as_str(), u.models.as_slice()));
+    let names = config
+        .upstreams
+        .iter()
+        .map(|u| (u.name.as_str(), u.models.as_slice()));
     let proxy = LlmProxy::new(
         cache,
         ProxyOptions {
@@ -188,7 +202,9 @@ fn admin_server(config: &Config, cache: &'static Cache, readiness: Readiness) ->
 
 fn build_upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, ServerError> {
     let upstreams = config.upstreams.iter().cloned();
-    upstreams.map(|u| Upstream::new(u).map(Arc::new).map_err(setup)).collect()
+    upstreams
+        .map(|u| Upstream::new(u).map(Arc::new).map_err(setup))
+        .collect()
 }
 
 fn tls_settings(tls: &Tls) -> Result<TlsSettings, ServerError> {
@@ -211,8 +227,11 @@ fn store_options(config: &Config) -> StoreOptions {
 fn try_ports(config: &Config) -> Result<(), ServerError> {
     let listen = config.server.listen.iter().map(|a| (*a, "server.listen"));
     for (address, setting) in listen.chain([(config.server.admin, "server.admin")]) {
-        TcpListener::bind(address)
-            .map_err(|source| ServerError::Listen { address, setting, source })?;
+        TcpListener::bind(address).map_err(|source| ServerError::Listen {
+            address,
+            setting,
+            source,
+        })?;
     }
     Ok(())
 }
@@ -220,7 +239,10 @@ fn try_ports(config: &Config) -> Result<(), ServerError> {
 async fn until_listening(config: &Config) -> Result<(), ServerError> {
     let deadline = Instant::now() + START_MAX;
     for address in config.server.listen.iter().chain([&config.server.admin]) {
-        while tokio::net::TcpStream::connect(reachable(*address)).await.is_err() {
+        while tokio::net::TcpStream::connect(reachable(*address))
+            .await
+            .is_err()
+        {
             if Instant::now() > deadline {
                 return Err(ServerError::NotListening);
             }
@@ -253,7 +275,11 @@ async fn drained(metrics: &Metrics) {
 }
 
 fn announce(config: &Config) {
-    let scheme = if config.server.tls.is_some() { "https" } else { "http" };
+    let scheme = if config.server.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     for address in &config.server.listen {
         log::info!("listening on {scheme}://{address}");
     }

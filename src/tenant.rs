@@ -15,7 +15,8 @@ const IDENTITY_HEADERS: &[&str] = &[
     "cookie",
 ];
 /// The headers of [`IDENTITY_HEADERS`] that a provider accepts as a credential.
-pub const CREDENTIAL_HEADERS: &[&str] = &["authorization", "x-api-key", "api-key", "x-goog-api-key"];
+pub const CREDENTIAL_HEADERS: &[&str] =
+    &["authorization", "x-api-key", "api-key", "x-goog-api-key"];
 /// Keeps these digests apart from every other use of BLAKE3.
 const CONTEXT: &str = "llm-cache-server 2026-11 tenant";
 
@@ -54,7 +55,9 @@ impl Tenant {
 
 /// Whether a request brings a credential of its own.
 pub fn has_credential(headers: &HeaderMap) -> bool {
-    CREDENTIAL_HEADERS.iter().any(|name| headers.contains_key(*name))
+    CREDENTIAL_HEADERS
+        .iter()
+        .any(|name| headers.contains_key(*name))
 }
 
 #[cfg(test)]
@@ -73,7 +76,10 @@ mod tests {
     #[test]
     fn every_credential_header_counts() {
         let plain = tenant(&[("authorization", "Bearer a")]);
-        assert_eq!(plain, tenant(&[("authorization", "Bearer a"), ("user-agent", "x")]));
+        assert_eq!(
+            plain,
+            tenant(&[("authorization", "Bearer a"), ("user-agent", "x")])
+        );
         for other in [
             tenant(&[]),
             tenant(&[("authorization", "Bearer b")]),

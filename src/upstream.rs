@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderName, HeaderValue, Uri};
 use parking_lot::Mutex;
+use pingora::http::RequestHeader;
 use pingora_core::protocols::{ALPN, TcpKeepalive};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, OrErr, Result};
-use pingora::http::RequestHeader;
 
 use crate::api::Api;
 use crate::config;
@@ -51,9 +51,18 @@ impl Upstream {
             Some(port) => format!("{host}:{port}"),
             None => host.clone(),
         };
-        let authority = HeaderValue::from_str(&authority)
-            .or_err(ErrorType::InternalError, "the upstream's host is no header value")?;
-        Ok(Upstream { config, host, port, tls, authority, addresses: Mutex::new(None) })
+        let authority = HeaderValue::from_str(&authority).or_err(
+            ErrorType::InternalError,
+            "the upstream's host is no header value",
+        )?;
+        Ok(Upstream {
+            config,
+            host,
+            port,
+            tls,
+            authority,
+            addresses: Mutex::new(None),
+        })
     }
 
     /// The configured name: a metric label and a path prefix.
@@ -113,15 +122,19 @@ impl Upstream {
             Some(query) => format!("{base}{rest}?{query}"),
             None => format!("{base}{rest}"),
         };
-        let uri = Uri::try_from(target)
-            .or_err(ErrorType::InvalidHTTPHeader, "the path cannot be sent to the upstream")?;
+        let uri = Uri::try_from(target).or_err(
+            ErrorType::InvalidHTTPHeader,
+            "the path cannot be sent to the upstream",
+        )?;
         request.set_uri(uri);
         request.insert_header(HOST, &self.authority)?;
         self.set_credential(request, api)
     }
 
     fn set_credential(&self, request: &mut RequestHeader, api: Option<Api>) -> Result<()> {
-        let Some(key) = &self.config.api_key else { return Ok(()) };
+        let Some(key) = &self.config.api_key else {
+            return Ok(());
+        };
         if !key.replaces && tenant::has_credential(&request.headers) {
             return Ok(());
         }
@@ -130,12 +143,17 @@ impl Upstream {
         }
         // Anthropic wants its own header; everything else speaks bearer tokens.
         let (name, value) = if api == Some(Api::AnthropicMessages) || self.is_anthropic() {
-            (HeaderName::from_static("x-api-key"), key.secret.expose().to_owned())
+            (
+                HeaderName::from_static("x-api-key"),
+                key.secret.expose().to_owned(),
+            )
         } else {
             (AUTHORIZATION, format!("Bearer {}", key.secret.expose()))
         };
-        let mut value = HeaderValue::from_str(&value)
-            .or_err(ErrorType::InternalError, "the upstream's key is no header value")?;
+        let mut value = HeaderValue::from_str(&value).or_err(
+            ErrorType::InternalError,
+            "the upstream's key is no header value",
+        )?;
         value.set_sensitive(true);
         request.insert_header(name, value)
     }
@@ -154,7 +172,10 @@ impl Upstream {
         match found {
             Ok(Ok(list)) => {
                 let list: Vec<SocketAddr> = list.collect();
-                let entry = Addresses { list: list.clone(), looked_up: Instant::now() };
+                let entry = Addresses {
+                    list: list.clone(),
+                    looked_up: Instant::now(),
+                };
                 *self.addresses.lock() = Some(entry);
                 Ok(list)
             }
@@ -186,12 +207,17 @@ pub fn classify(upstream: &str, error: &Error) -> (ApiError, UpstreamErrorKind) 
     match error.etype() {
         ConnectTimedout | ConnectRefused | ConnectNoRoute | ConnectError | SocketError
         | BindError | TLSHandshakeFailure | TLSHandshakeTimedout | InvalidCert | HandshakeError
-        | ConnectProxyFailure => {
-            (ApiError::upstream_unreachable(upstream), UpstreamErrorKind::Connect)
-        }
-        ReadTimedout | WriteTimedout => {
-            (ApiError::upstream_timeout(upstream), UpstreamErrorKind::Timeout)
-        }
-        _ => (ApiError::upstream_broken(upstream), UpstreamErrorKind::Broken),
+        | ConnectProxyFailure => (
+            ApiError::upstream_unreachable(upstream),
+            UpstreamErrorKind::Connect,
+        ),
+        ReadTimedout | WriteTimedout => (
+            ApiError::upstream_timeout(upstream),
+            UpstreamErrorKind::Timeout,
+        ),
+        _ => (
+            ApiError::upstream_broken(upstream),
+            UpstreamErrorKind::Broken,
+        ),
     }
 }

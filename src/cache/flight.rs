@@ -18,9 +18,10 @@ use tokio::sync::{Notify, watch};
 use crate::error::ApiError;
 use crate::store::record::Chunk;
 use crate::tenant::Tenant;
+pub use follower::{Follower, Next};
 
-/// Pieces handed to a follower at once, so that one that lags behind catches up in few writes.
-const PIECES_PER_READ: usize = 64;
+mod follower;
+
 /// What a fill that can no longer be recorded may be ahead of its slowest follower.
 const WINDOW_BYTES: usize = 1 << 20;
 
@@ -46,15 +47,6 @@ pub enum End {
     Broken(&'static str),
     /// There was no answer at all; this is what to say instead.
     Failed(ApiError),
-}
-
-/// What a follower finds next.
-#[derive(Debug)]
-pub enum Next {
-    /// Pieces of the body, in order.
-    Pieces(Vec<Bytes>),
-    /// Nothing more.
-    End(End),
 }
 
 /// An answer on its way.
@@ -117,7 +109,11 @@ impl Flight {
     /// Attaches a follower at the beginning, unless the beginning is gone.
     pub fn follow(self: &Arc<Self>) -> Option<Follower> {
         let mut state = self.state.lock();
-        if state.overflowed { None } else { Some(self.attach(&mut state)) }
+        if state.overflowed {
+            None
+        } else {
+            Some(self.attach(&mut state))
+        }
     }
 
     /// Attaches the first follower of a flight that nobody has filled yet.
@@ -129,7 +125,11 @@ impl Flight {
         let id = state.next_follower;
         state.next_follower += 1;
         state.positions.insert(id, state.first);
-        Follower { flight: self.clone(), id, progress: self.progress.subscribe() }
+        Follower {
+            flight: self.clone(),
+            id,
+            progress: self.progress.subscribe(),
+        }
     }
 
     /// The upstream has the request from now on.
@@ -215,7 +215,10 @@ impl Flight {
         let mut chunks = Vec::with_capacity(state.pieces.len());
         for piece in &state.pieces {
             body.extend_from_slice(&piece.bytes);
-            chunks.push(Chunk { end: u32::try_from(body.len()).ok()?, at_ms: piece.at_ms });
+            chunks.push(Chunk {
+                end: u32::try_from(body.len()).ok()?,
+                at_ms: piece.at_ms,
+            });
         }
         Some((body.freeze(), chunks))
     }
@@ -253,8 +256,14 @@ impl Flight {
     pub fn silence(&self) -> Option<Silence> {
         let state = self.state.lock();
         Some(match state.heard {
-            Some(heard) => Silence { answering: true, since: heard },
-            None => Silence { answering: false, since: state.asked? },
+            Some(heard) => Silence {
+                answering: true,
+                since: heard,
+            },
+            None => Silence {
+                answering: false,
+                since: state.asked?,
+            },
         })
     }
 
@@ -303,91 +312,11 @@ impl State {
     fn trim(&mut self) {
         let read = self.positions.values().min().copied().unwrap_or(usize::MAX);
         while self.first < read {
-            let Some(piece) = self.pieces.pop_front() else { return };
+            let Some(piece) = self.pieces.pop_front() else {
+                return;
+            };
             self.bytes -= piece.bytes.len();
             self.first += 1;
-        }
-    }
-}
-
-/// A request that follows a flight. Leaving is dropping it.
-pub struct Follower {
-    flight: Arc<Flight>,
-    id: u64,
-    progress: watch::Receiver<()>,
-}
-
-impl Follower {
-    /// The flight that is followed.
-    pub fn flight(&self) -> &Arc<Flight> {
-        &self.flight
-    }
-
-    /// Waits for the head. An end instead means that there is no answer.
-    pub async fn head(&mut self) -> Result<Arc<Head>, End> {
-        loop {
-            self.progress.borrow_and_update();
-            {
-                let state = self.flight.state.lock();
-                if let Some(head) = &state.head {
-                    return Ok(head.clone());
-                }
-                if let Some(end) = &state.end {
-                    return Err(end.clone());
-                }
-            }
-            self.changed().await?;
-        }
-    }
-
-    /// Waits for what comes next in the body.
-    pub async fn next(&mut self) -> Next {
-        loop {
-            self.progress.borrow_and_update();
-            if let Some(next) = self.poll() {
-                return next;
-            }
-            if let Err(end) = self.changed().await {
-                return Next::End(end);
-            }
-        }
-    }
-
-    fn poll(&self) -> Option<Next> {
-        let mut state = self.flight.state.lock();
-        let position = state.positions.get(&self.id).copied()?;
-        // A position before the first piece cannot be: what a follower has not read is kept.
-        let from = position.checked_sub(state.first)?;
-        let held = usize::from(state.holds_last && state.end.is_none());
-        let shown = state.pieces.len().saturating_sub(held);
-        let pieces = state.pieces.iter().take(shown).skip(from).take(PIECES_PER_READ);
-        let pieces: Vec<Bytes> = pieces.map(|p| p.bytes.clone()).collect();
-        if pieces.is_empty() {
-            return state.end.clone().map(Next::End);
-        }
-        state.positions.insert(self.id, position + pieces.len());
-        if state.overflowed {
-            drop(state);
-            self.flight.room.notify_waiters();
-        }
-        Some(Next::Pieces(pieces))
-    }
-
-    async fn changed(&mut self) -> Result<(), End> {
-        // The sender lives in the flight, which this follower holds.
-        self.progress.changed().await.map_err(|_| End::Broken("fill-gone"))
-    }
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        let mut state = self.flight.state.lock();
-        state.positions.remove(&self.id);
-        let last = state.positions.is_empty();
-        drop(state);
-        self.flight.room.notify_waiters();
-        if last {
-            self.flight.deserted.notify_waiters();
         }
     }
 }

@@ -51,7 +51,11 @@ pub struct Lead {
 impl Flights {
     /// An empty table.
     pub fn new(limits: FlightLimits, metrics: Arc<Metrics>) -> Arc<Flights> {
-        Arc::new(Flights { table: Mutex::default(), limits, metrics })
+        Arc::new(Flights {
+            table: Mutex::default(),
+            limits,
+            metrics,
+        })
     }
 
     /// Joins the flight of `key`, or begins one. `stored` looks in memory once more: an answer is
@@ -104,7 +108,14 @@ impl Flights {
     fn lead(self: &Arc<Self>, flight: Arc<Flight>, key: Option<Key>) -> Lead {
         self.metrics.fills_in_flight.inc();
         let follower = flight.seat();
-        Lead { guard: FillGuard { flight, key, flights: self.clone() }, follower }
+        Lead {
+            guard: FillGuard {
+                flight,
+                key,
+                flights: self.clone(),
+            },
+            follower,
+        }
     }
 
     /// An ended flight stays in the table for a moment if it ended badly, so that a failing
@@ -124,9 +135,9 @@ impl Flights {
     fn worth_sharing(&self, flight: &Flight) -> bool {
         match flight.ended() {
             Some((End::Failed(_), _)) => true,
-            Some((End::Complete, _)) => {
-                flight.head().is_some_and(|h| h.status == 429 || h.status >= 500)
-            }
+            Some((End::Complete, _)) => flight
+                .head()
+                .is_some_and(|h| h.status == 429 || h.status >= 500),
             _ => false,
         }
     }

@@ -34,7 +34,12 @@ impl Cache {
     /// A cache over an open store. `ttl`: for how long an answer is fresh.
     pub fn new(store: Store, ttl: Duration, limits: FlightLimits, metrics: Arc<Metrics>) -> Cache {
         let flights = Flights::new(limits, metrics.clone());
-        Cache { store, flights, ttl, metrics }
+        Cache {
+            store,
+            flights,
+            ttl,
+            metrics,
+        }
     }
 
     /// The fresh entry of `key`, from memory or from disk.
@@ -76,6 +81,8 @@ impl Cache {
 
 /// Milliseconds since the Unix epoch.
 pub fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -70,7 +70,9 @@ impl Recorder {
     pub fn begin(&mut self, head: &ResponseHeader) {
         let headers = &head.headers;
         let length = headers.get(http::header::CONTENT_LENGTH);
-        let content_length = length.and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+        let content_length = length
+            .and_then(|v| v.to_str().ok())
+            .and_then(|v| v.parse().ok());
         self.status = head.status.as_u16();
         self.close_delimited = content_length.is_none()
             && !headers.contains_key(http::header::TRANSFER_ENCODING)
@@ -101,7 +103,11 @@ impl Recorder {
     }
 
     fn verdict(&mut self) -> Verdict {
-        let unread = Verdict { keep: Err("content-type"), cut: false, usage: None };
+        let unread = Verdict {
+            keep: Err("content-type"),
+            cut: false,
+            usage: None,
+        };
         self.judge.take().map_or(unread, |judge| judge.finish())
     }
 
@@ -128,7 +134,11 @@ impl Recorder {
         // A length or a last chunk is the upstream's word for the end. Without either, an answer
         // that its own grammar calls unfinished has been cut off.
         let cut_off = self.close_delimited && is_success && verdict.cut;
-        self.flight.end(if cut_off { End::Broken("cut") } else { End::Complete });
+        self.flight.end(if cut_off {
+            End::Broken("cut")
+        } else {
+            End::Complete
+        });
         kept.unwrap_or(0)
     }
 
@@ -182,7 +192,9 @@ impl HandleMiss for RecordMiss {
     async fn finish(self: Box<Self>) -> Result<MissFinishType> {
         let recorder = self.0;
         let size = if recorder.received > JUDGED_IN_PLACE_MAX {
-            tokio::task::spawn_blocking(move || recorder.finish()).await.unwrap_or(0)
+            tokio::task::spawn_blocking(move || recorder.finish())
+                .await
+                .unwrap_or(0)
         } else {
             recorder.finish()
         };

@@ -20,7 +20,9 @@ pub struct Replay {
 impl Replay {
     /// Replays `record` from its beginning.
     pub fn new(record: Arc<Record>) -> Replay {
-        Replay { body: Some(record.body.clone()) }
+        Replay {
+            body: Some(record.body.clone()),
+        }
     }
 }
 

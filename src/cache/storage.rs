@@ -43,10 +43,15 @@ impl Storage for Cache {
         if key.extensions.get::<RecorderSlot>().is_some() {
             return Ok(None);
         }
-        let Some(key) = <[u8; 32]>::try_from(key.primary_key()).ok().map(Key::from_bytes) else {
+        let Some(key) = <[u8; 32]>::try_from(key.primary_key())
+            .ok()
+            .map(Key::from_bytes)
+        else {
             return Ok(None);
         };
-        let Some(record) = Cache::lookup(self, &key).await else { return Ok(None) };
+        let Some(record) = Cache::lookup(self, &key).await else {
+            return Ok(None);
+        };
         let meta = meta_of(&record)?;
         Ok(Some((meta, Box::new(Replay::new(record)))))
     }
@@ -72,7 +77,10 @@ impl Storage for Cache {
         _trace: &SpanHandle,
     ) -> Result<PurgeOutcome> {
         // Pingora names an entry by the first half of its key only, which is not enough to be sure.
-        log::debug!("purge of {} refused: half a key names no entry", target.key().primary());
+        log::debug!(
+            "purge of {} refused: half a key names no entry",
+            target.key().primary()
+        );
         Ok(PurgeOutcome::NotFound)
     }
 
@@ -98,5 +106,11 @@ fn meta_of(record: &Record) -> Result<CacheMeta> {
     }
     header.insert_header(http::header::CONTENT_LENGTH, record.body.len())?;
     let at = |ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
-    Ok(CacheMeta::new(at(record.expires_ms), at(record.stored_ms), 0, 0, header))
+    Ok(CacheMeta::new(
+        at(record.expires_ms),
+        at(record.stored_ms),
+        0,
+        0,
+        header,
+    ))
 }

@@ -11,8 +11,11 @@ pub enum Place {
     File(String),
     /// A place in the file; line and column count from 1.
     Line {
+        /// As it was named on the command line.
         file: String,
+        /// From 1.
         line: usize,
+        /// From 1.
         column: usize,
     },
     /// An environment variable, by name.
@@ -22,6 +25,7 @@ pub enum Place {
 /// One error of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
+    /// Where.
     pub place: Place,
     /// The key it is about, such as `upstreams[0].url`; empty if it is about none.
     pub path: String,
@@ -34,6 +38,7 @@ pub struct ConfigError {
 pub struct Errors(Vec<ConfigError>);
 
 impl Errors {
+    /// The errors, sorted by place.
     pub fn iter(&self) -> std::slice::Iter<'_, ConfigError> {
         self.0.iter()
     }

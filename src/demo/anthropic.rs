@@ -59,7 +59,9 @@ fn events(call: &Call, ask: &Ask) -> Reply {
 }
 
 fn event(name: &str, mut data: Value) -> String {
-    data["type"] = Value::from(name);
+    if let Some(fields) = data.as_object_mut() {
+        fields.insert("type".into(), Value::from(name));
+    }
     format!("event: {name}\ndata: {data}\n\n")
 }
 

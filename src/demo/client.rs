@@ -22,12 +22,16 @@ const BODY_BYTES_MAX: usize = 32 << 20;
 /// Why a request of the demo has no complete answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
+    /// No connection.
     #[error("cannot connect: {0}")]
     Connect(std::io::Error),
+    /// The connection broke.
     #[error("the connection broke off: {0}")]
     Broken(#[from] hyper::Error),
+    /// Nothing for too long.
     #[error("no complete answer within {} s", WAIT_MAX.as_secs())]
     Late,
+    /// More than a demo should answer.
     #[error("the answer is larger than {} MiB", BODY_BYTES_MAX >> 20)]
     TooLarge,
     /// The caller's own function for arriving pieces failed.

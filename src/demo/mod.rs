@@ -32,10 +32,20 @@ pub enum DemoError {
     Output(#[from] std::io::Error),
     /// The proxy could not be reached, broke off, or took longer than 30 s.
     #[error("scene {scene}: {source}")]
-    Request { scene: u8, source: ClientError },
+    Request {
+        /// The scene, from 1.
+        scene: u8,
+        /// What went wrong.
+        source: ClientError,
+    },
     /// The proxy answered, and the answer is not what the scene claims.
     #[error("scene {scene} did not hold: {what}")]
-    Wrong { scene: u8, what: String },
+    Wrong {
+        /// The scene, from 1.
+        scene: u8,
+        /// What was seen instead.
+        what: String,
+    },
 }
 
 /// The stand-in LLM, at a real model's pace. Listens on 127.0.0.1, on a port the system chooses.

@@ -42,8 +42,8 @@ fn events(call: &Call, ask: &Ask) -> Reply {
             "choices": choices,
         });
         // Asked for usage, every chunk has the member, null in all but the last.
-        if ask.include_usage {
-            chunk["usage"] = usage.unwrap_or(Value::Null);
+        if let Some(fields) = chunk.as_object_mut().filter(|_| ask.include_usage) {
+            fields.insert("usage".into(), usage.unwrap_or(Value::Null));
         }
         format!("data: {chunk}\n\n")
     };

@@ -20,7 +20,10 @@ fn parts() -> KeyParts<'static> {
 /// If this changes, every stored entry is lost: raise [`SCHEMA`] and say so in the change log.
 #[test]
 fn golden() {
-    assert_eq!(parts().key().to_string(), "86b6366b12e909b2a069a46dfcb3047d22eca2188cbc328c9f4f6bd6887e9e1a");
+    assert_eq!(
+        parts().key().to_string(),
+        "86b6366b12e909b2a069a46dfcb3047d22eca2188cbc328c9f4f6bd6887e9e1a"
+    );
 }
 
 #[test]

@@ -33,13 +33,22 @@ pub async fn replay(
         age_ttl: Some((record.age_secs(now), ttl)),
         ..Signal::of(Outcome::Hit, Some(record.key))
     };
-    let length = Some(record.body.len() as u64);
-    let mut head =
-        respond::head(session.as_downstream(), record.status, &record.headers, length)?;
+    let paced = simulate && record.stream;
+    // Pingora sends every piece of a chunked body at once, and collects those of a counted one.
+    let length = (!paced).then_some(record.body.len() as u64);
+    let mut head = respond::head(
+        session.as_downstream(),
+        record.status,
+        &record.headers,
+        length,
+    )?;
     signal.add_to(&mut head)?;
     ctx.head_sent(record.status);
-    session.as_downstream_mut().write_response_header(head).await?;
-    if simulate && record.stream {
+    session
+        .as_downstream_mut()
+        .write_response_header(head)
+        .await?;
+    if paced {
         for frame in frames(&record.body) {
             write(session, frame).await?;
             while_connected(session, tokio::time::sleep(SIMULATED_PAUSE)).await?;
@@ -47,7 +56,10 @@ pub async fn replay(
     } else {
         write(session, record.body.clone()).await?;
     }
-    session.as_downstream_mut().write_response_body(Bytes::new(), true).await
+    session
+        .as_downstream_mut()
+        .write_response_body(Bytes::new(), true)
+        .await
 }
 
 /// Writes an answer as it arrives. `leader`: this client's request is the one that was sent.
@@ -68,12 +80,23 @@ pub async fn follow(
         Err(End::Broken(why)) => return broken(ctx, why),
         Err(End::Complete) => return broken(ctx, "no-head"),
     };
-    let headers = if leader { &head.headers } else { &head.shared_headers };
-    let mut response =
-        respond::head(session.as_downstream(), head.status, headers, head.content_length)?;
+    let headers = if leader {
+        &head.headers
+    } else {
+        &head.shared_headers
+    };
+    let mut response = respond::head(
+        session.as_downstream(),
+        head.status,
+        headers,
+        head.content_length,
+    )?;
     signal.add_to(&mut response)?;
     ctx.head_sent(head.status);
-    session.as_downstream_mut().write_response_header(response).await?;
+    session
+        .as_downstream_mut()
+        .write_response_header(response)
+        .await?;
     loop {
         match while_connected(session, follower.next()).await? {
             Next::Pieces(pieces) => {
@@ -86,7 +109,10 @@ pub async fn follow(
             Next::End(End::Failed(error)) => return broken(ctx, error.code),
         }
     }
-    session.as_downstream_mut().write_response_body(Bytes::new(), true).await?;
+    session
+        .as_downstream_mut()
+        .write_response_body(Bytes::new(), true)
+        .await?;
     Ok(follower.flight().usage())
 }
 
@@ -117,10 +143,7 @@ pub enum Outlook {
 }
 
 /// Waits for something, but not for longer than the client does.
-async fn while_connected<T>(
-    session: &mut Session,
-    wait: impl Future<Output = T>,
-) -> Result<T> {
+async fn while_connected<T>(session: &mut Session, wait: impl Future<Output = T>) -> Result<T> {
     tokio::select! {
         biased;
         done = wait => Ok(done),
@@ -132,14 +155,18 @@ async fn while_connected<T>(
 }
 
 async fn write(session: &mut Session, bytes: Bytes) -> Result<()> {
-    let written = session.as_downstream_mut().write_response_body(bytes, false).await;
+    let written = session
+        .as_downstream_mut()
+        .write_response_body(bytes, false)
+        .await;
     written.map_err(|e| e.into_down())
 }
 
 /// An error that makes pingora cut the connection without ending the body.
 fn broken<T>(ctx: &mut Ctx, why: &'static str) -> Result<T> {
     ctx.account.detail = Some(why.into());
-    Error::e_explain(ErrorType::ConnectionClosed, "the answer broke off").map_err(|e: Box<Error>| e.into_up())
+    Error::e_explain(ErrorType::ConnectionClosed, "the answer broke off")
+        .map_err(|e: Box<Error>| e.into_up())
 }
 
 /// Splits an event stream behind its blank lines. A stream with other line ends stays whole.

@@ -39,7 +39,9 @@ pub async fn read(
     let mut rest = BytesMut::new();
     loop {
         let read = tokio::time::timeout(pause_max, session.read_request_body()).await;
-        let Ok(piece) = read else { return Ok(Body::TimedOut) };
+        let Ok(piece) = read else {
+            return Ok(Body::TimedOut);
+        };
         let Some(piece) = piece? else { break };
         let so_far = first.as_ref().map_or(0, Bytes::len) + rest.len();
         if so_far + piece.len() > bytes_max {
@@ -59,7 +61,11 @@ pub async fn read(
             }
         }
     }
-    Ok(Body::Whole(if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() }))
+    Ok(Body::Whole(if rest.is_empty() {
+        first.unwrap_or_default()
+    } else {
+        rest.freeze()
+    }))
 }
 
 /// Whether the client waits for permission to send its body.
@@ -69,5 +75,12 @@ pub fn expects_continue(session: &ServerSession) -> bool {
 }
 
 fn announced_length(session: &ServerSession) -> Option<u64> {
-    session.req_header().headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    session
+        .req_header()
+        .headers
+        .get(CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }

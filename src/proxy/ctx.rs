@@ -89,10 +89,10 @@ pub struct Account {
 }
 
 impl Ctx {
-    /// State of a request that has just arrived.
-    pub fn new() -> Ctx {
+    /// State of a request whose header was read at `started`.
+    pub fn new(started: Instant) -> Ctx {
         Ctx {
-            started: Instant::now(),
+            started,
             role: Role::Client,
             account: Account::default(),
             in_flight: None,

@@ -33,7 +33,11 @@ impl<A> Deadline<A> {
     /// `header`: limit for the header of a connection's first request; of later ones, `keepalive`
     /// comes on top, the time a connection may be unused.
     pub fn new(app: A, header: Duration, keepalive: Duration) -> Deadline<A> {
-        Deadline { app: Arc::new(app), header, keepalive }
+        Deadline {
+            app: Arc::new(app),
+            header,
+            keepalive,
+        }
     }
 }
 

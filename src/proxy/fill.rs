@@ -52,10 +52,20 @@ pub fn spawn(
     guard: FillGuard,
     key: Option<Key>,
 ) -> Result<()> {
-    let Asked { api, facts, body, target } = asked;
+    let Asked {
+        api,
+        facts,
+        body,
+        target,
+    } = asked;
     let flight = guard.flight().clone();
     let upstream = target.upstream.clone();
-    let subject = FillSubject { key, api, facts, upstream: upstream.name().to_owned() };
+    let subject = FillSubject {
+        key,
+        api,
+        facts,
+        upstream: upstream.name().to_owned(),
+    };
     let recorder = Recorder::new(proxy.cache, flight.clone(), subject);
     let fill = Fill {
         guard,
@@ -67,8 +77,10 @@ pub fn spawn(
     let parcel: Parcel = Some(Box::new(fill));
     let user_ctx: UserCtx = Box::new(parcel);
     // Also for an empty body: otherwise pingora would drop the headers that describe it.
-    let context =
-        SubrequestCtx::builder().user_ctx(user_ctx).body_mode(BodyMode::ExpectBody).build();
+    let context = SubrequestCtx::builder()
+        .user_ctx(user_ctx)
+        .body_mode(BodyMode::ExpectBody)
+        .build();
 
     let Some(spawner) = session.subrequest_spawner.take() else {
         return Error::e_explain(ErrorType::InternalError, "no subrequests on this session");
@@ -79,15 +91,24 @@ pub fn spawn(
     let (request, mut handle) = spawner.create_subrequest(&session.downstream_session, context);
     session.req_header_mut().set_version(version);
 
-    if !body.is_empty() && handle.tx.try_send(HttpTask::Body(Some(body), true)).is_err() {
+    if !body.is_empty()
+        && handle
+            .tx
+            .try_send(HttpTask::Body(Some(body), true))
+            .is_err()
+    {
         return Error::e_explain(ErrorType::InternalError, "the subrequest takes no body");
     }
     let watch = Watch {
         flight,
-        timeouts: upstream.timeouts().clone(),
+        timeouts: *upstream.timeouts(),
         upstream: upstream.name().to_owned(),
         // An answer that cannot be kept is of no use to anyone but its client.
-        abandoned: if key.is_some() { proxy.abandoned } else { Abandoned::Stop },
+        abandoned: if key.is_some() {
+            proxy.abandoned
+        } else {
+            Abandoned::Stop
+        },
         detached_max: proxy.limits.fill_detached_max,
         metrics: proxy.cache.metrics().clone(),
     };
@@ -95,7 +116,9 @@ pub fn spawn(
         // The recorder has everything; what the subrequest writes to its "client" is dropped. The
         // sender must live as long: its end would mean that the client left.
         let exchange = async {
-            tokio::join!(request.run(), async { while handle.rx.recv().await.is_some() {} });
+            tokio::join!(request.run(), async {
+                while handle.rx.recv().await.is_some() {}
+            });
         };
         tokio::select! {
             () = exchange => {}
@@ -108,8 +131,12 @@ pub fn spawn(
 
 /// In the subrequest's first phase: takes the fill out of the parcel.
 pub fn unpack(session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-    let Some(context) = session.subrequest_ctx.as_mut() else { return Ok(false) };
-    let parcel = context.user_ctx_mut().and_then(|user| user.downcast_mut::<Parcel>());
+    let Some(context) = session.subrequest_ctx.as_mut() else {
+        return Ok(false);
+    };
+    let parcel = context
+        .user_ctx_mut()
+        .and_then(|user| user.downcast_mut::<Parcel>());
     let Some(fill) = parcel.and_then(Option::take) else {
         return Error::e_explain(ErrorType::InternalError, "a subrequest that is no fill");
     };

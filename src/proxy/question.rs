@@ -58,7 +58,11 @@ impl Questions {
 
     /// What `body` asks.
     pub fn read(&self, tenant: Tenant, api: Api, body: &[u8]) -> Arc<Question> {
-        let key = MemoKey { tenant, api, body: xxh3_128_with_secret(body, &self.secret) };
+        let key = MemoKey {
+            tenant,
+            api,
+            body: xxh3_128_with_secret(body, &self.secret),
+        };
         if let Some(question) = self.memo.get(&key) {
             return question;
         }
@@ -75,7 +79,10 @@ fn ask(api: Api, body: &[u8]) -> Question {
             let digest = facts.bypass.map_or_else(|| Ok(canonical.digest()), Err);
             Question { facts, digest }
         }
-        Err(reject) => Question { facts: Facts::default(), digest: Err(reject.reason()) },
+        Err(reject) => Question {
+            facts: Facts::default(),
+            digest: Err(reject.reason()),
+        },
     }
 }
 

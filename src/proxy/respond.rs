@@ -38,7 +38,12 @@ pub struct Signal {
 impl Signal {
     /// A signal about `outcome` and nothing else.
     pub fn of(outcome: Outcome, key: Option<Key>) -> Signal {
-        Signal { outcome, age_ttl: None, key, detail: None }
+        Signal {
+            outcome,
+            age_ttl: None,
+            key,
+            detail: None,
+        }
     }
 
     /// The value of `Cache-Status`.
@@ -101,14 +106,21 @@ pub async fn json(
     signal: Option<&Signal>,
 ) -> Result<()> {
     let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    let mut head = head(session.as_downstream(), status, &headers, Some(body.len() as u64))?;
+    let mut head = head(
+        session.as_downstream(),
+        status,
+        &headers,
+        Some(body.len() as u64),
+    )?;
     if let Some(signal) = signal {
         signal.add_to(&mut head)?;
     }
     ctx.head_sent(status);
     let downstream = session.as_downstream_mut();
     downstream.write_response_header(head).await?;
-    downstream.write_response_body(Bytes::from(body), true).await
+    downstream
+        .write_response_body(Bytes::from(body), true)
+        .await
 }
 
 /// Answers with an error.

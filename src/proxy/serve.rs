@@ -69,7 +69,11 @@ pub async fn serve(proxy: &LlmProxy, session: &mut Session, ctx: &mut Ctx) -> Re
     };
 
     let limits = &proxy.limits;
-    let body = body::read(session.as_downstream_mut(), limits.body_bytes_max, limits.body_timeout);
+    let body = body::read(
+        session.as_downstream_mut(),
+        limits.body_bytes_max,
+        limits.body_timeout,
+    );
     let body = match body.await? {
         Body::Whole(body) => body,
         Body::TooLarge => {
@@ -97,7 +101,12 @@ pub async fn serve(proxy: &LlmProxy, session: &mut Session, ctx: &mut Ctx) -> Re
         query: visit.query.clone(),
         attempts: 0,
     };
-    let asked = Asked { api, facts: question.facts.clone(), body, target };
+    let asked = Asked {
+        api,
+        facts: question.facts.clone(),
+        body,
+        target,
+    };
     match key_of(proxy, session.as_downstream(), &visit, &asked, &question) {
         Ok(key) => cached(proxy, session, ctx, &visit, asked, key).await?,
         Err(reason) => uncached(proxy, session, ctx, &visit, asked, reason).await?,
@@ -165,7 +174,11 @@ async fn cached(
     key: Key,
 ) -> Result<()> {
     ctx.account.key = Some(key);
-    let stored = if visit.control.no_cache { None } else { proxy.cache.lookup(&key).await };
+    let stored = if visit.control.no_cache {
+        None
+    } else {
+        proxy.cache.lookup(&key).await
+    };
     let too_old = match stored {
         Some(record) if visit.control.accepts_age(record.age_secs(now_ms())) => {
             return hit(proxy, session, ctx, visit, &record).await;
@@ -182,14 +195,23 @@ async fn cached(
     }
     if too_old || visit.control.no_cache {
         let lead = proxy.cache.begin(key, visit.tenant);
-        return lead_the_way(proxy, session, ctx, asked, lead, Signal::of(Outcome::Refresh, Some(key)))
-            .await;
+        return lead_the_way(
+            proxy,
+            session,
+            ctx,
+            asked,
+            lead,
+            Signal::of(Outcome::Refresh, Some(key)),
+        )
+        .await;
     }
     let miss = Signal::of(Outcome::Miss, Some(key));
     for _ in 0..JOIN_ATTEMPTS_MAX {
         match proxy.cache.join(key, visit.tenant) {
             Joined::Stored(record) => return hit(proxy, session, ctx, visit, &record).await,
-            Joined::Lead(lead) => return lead_the_way(proxy, session, ctx, asked, lead, miss).await,
+            Joined::Lead(lead) => {
+                return lead_the_way(proxy, session, ctx, asked, lead, miss).await;
+            }
             Joined::Follow(mut follower) => {
                 let signal = Signal::of(Outcome::Coalesced, Some(key));
                 ctx.account.outcome = Some(signal.outcome);
@@ -218,7 +240,10 @@ async fn uncached(
     asked: Asked,
     reason: &'static str,
 ) -> Result<()> {
-    let signal = Signal { detail: Some(reason), ..Signal::of(Outcome::Bypass, None) };
+    let signal = Signal {
+        detail: Some(reason),
+        ..Signal::of(Outcome::Bypass, None)
+    };
     let lead = proxy.cache.alone(visit.tenant);
     lead_the_way(proxy, session, ctx, asked, lead, signal).await
 }
@@ -259,7 +284,9 @@ async fn lead_the_way(
 /// Leaves the request to pingora, which forwards it as it is.
 fn pass_through(proxy: &LlmProxy, ctx: &mut Ctx, visit: Visit, api: Option<Api>) {
     let index = visit.named.unwrap_or(0);
-    let Some(upstream) = proxy.upstream(index) else { return };
+    let Some(upstream) = proxy.upstream(index) else {
+        return;
+    };
     ctx.account.upstream = Some(upstream.clone());
     ctx.account.outcome = Some(Outcome::Bypass);
     ctx.role = Role::PassThrough(Target {
@@ -280,9 +307,16 @@ async fn answer_early(
     bytes_max: Option<usize>,
 ) -> Result<bool> {
     let downstream = session.as_downstream_mut();
-    let length = downstream.req_header().headers.get(http::header::CONTENT_LENGTH);
-    let length = length.and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
-    let too_long = bytes_max.zip(length).is_some_and(|(m, l)| l > (m as u64) * DRAIN_FACTOR);
+    let length = downstream
+        .req_header()
+        .headers
+        .get(http::header::CONTENT_LENGTH);
+    let length = length
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.parse::<u64>().ok());
+    let too_long = bytes_max
+        .zip(length)
+        .is_some_and(|(m, l)| l > (m as u64) * DRAIN_FACTOR);
     // A client that waits for permission may or may not send its body after a refusal.
     let keep = !too_long && !body::expects_continue(downstream);
     downstream.set_total_drain_timeout(Some(DRAIN_MAX));
@@ -293,7 +327,13 @@ async fn answer_early(
         ..Signal::of(Outcome::Bypass, None)
     });
     respond::error(session, ctx, error, signal.as_ref()).await?;
-    if keep && session.as_downstream_mut().drain_request_body().await.is_err() {
+    if keep
+        && session
+            .as_downstream_mut()
+            .drain_request_body()
+            .await
+            .is_err()
+    {
         session.as_downstream_mut().set_keepalive(None);
     }
     Ok(true)

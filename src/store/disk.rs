@@ -96,8 +96,10 @@ impl Disk {
             path: path.to_owned(),
             source,
         })?;
-        let failed =
-            |message: String| StoreError::Open { path: path.to_owned(), message };
+        let failed = |message: String| StoreError::Open {
+            path: path.to_owned(),
+            message,
+        };
         let cache = Cache::new_lru_cache(memory_bytes / 2);
         let families = [
             ColumnFamilyDescriptor::new(CF_ENTRIES, entry_options(&cache)),
@@ -107,7 +109,9 @@ impl Disk {
         let db = DB::open_cf_descriptors(&database_options(memory_bytes / 2), path, families)
             .map_err(|e| failed(explain(&e)))?;
         match db.get(FORMAT_KEY).map_err(|e| failed(e.to_string()))? {
-            None => db.put(FORMAT_KEY, FORMAT).map_err(|e| failed(e.to_string()))?,
+            None => db
+                .put(FORMAT_KEY, FORMAT)
+                .map_err(|e| failed(e.to_string()))?,
             Some(format) if format == FORMAT => {}
             Some(format) => {
                 return Err(failed(format!(
@@ -151,7 +155,9 @@ impl Disk {
 
     fn get(&self, key: &Key, options: &ReadOptions) -> Result<Option<Vec<u8>>, rocksdb::Error> {
         let Some(db) = self.db() else { return Ok(None) };
-        let Some(entries) = db.cf_handle(CF_ENTRIES) else { return Ok(None) };
+        let Some(entries) = db.cf_handle(CF_ENTRIES) else {
+            return Ok(None);
+        };
         let value: Option<DBPinnableSlice<'_>> =
             db.get_pinned_cf_opt(entries, key.as_bytes(), options)?;
         Ok(value.map(|v| v.to_vec()))
@@ -165,18 +171,27 @@ impl Disk {
         deletes: impl Iterator<Item = &'a Key>,
     ) -> Result<(), rocksdb::Error> {
         let Some(db) = self.db() else { return Ok(()) };
-        let Some(families) = Families::of(&db) else { return Ok(()) };
+        let Some(families) = Families::of(&db) else {
+            return Ok(());
+        };
         let mut batch = WriteBatch::default();
         let (mut bytes, mut entries) = (0i64, 0i64);
         for record in puts {
             let value = record.encode();
-            let row = Row { stored_ms: record.stored_ms, bytes: value.len() as u32 };
+            let row = Row {
+                stored_ms: record.stored_ms,
+                bytes: value.len() as u32,
+            };
             if let Some(old) = families.forget(&db, &mut batch, &record.key)? {
                 bytes -= i64::from(old.bytes);
                 entries -= 1;
             }
             batch.put_cf(families.entries, record.key.as_bytes(), &value);
-            batch.put_cf(families.index, record.key.as_bytes(), row.encode(record.expires_ms));
+            batch.put_cf(
+                families.index,
+                record.key.as_bytes(),
+                row.encode(record.expires_ms),
+            );
             batch.put_cf(families.age, age_key(row.stored_ms, &record.key), []);
             bytes += i64::from(row.bytes);
             entries += 1;
@@ -200,11 +215,16 @@ impl Disk {
             return Ok(0);
         }
         let Some(db) = self.db() else { return Ok(0) };
-        let Some(families) = Families::of(&db) else { return Ok(0) };
+        let Some(families) = Families::of(&db) else {
+            return Ok(0);
+        };
         let target = self.bytes_max / 100 * EVICT_TO;
         let mut batch = WriteBatch::default();
         let (mut bytes, mut entries) = (0i64, 0i64);
-        for item in db.iterator_cf(families.age, IteratorMode::Start).take(EVICT_BATCH) {
+        for item in db
+            .iterator_cf(families.age, IteratorMode::Start)
+            .take(EVICT_BATCH)
+        {
             if self.bytes().saturating_add_signed(bytes) <= target {
                 break;
             }
@@ -257,7 +277,9 @@ impl Disk {
 
     /// Syncs the log and closes the database.
     pub fn close(&self) {
-        let Some(db) = self.db.write().take() else { return };
+        let Some(db) = self.db.write().take() else {
+            return;
+        };
         if let Err(e) = db.flush_wal(true) {
             log::error!("the disk tier cannot sync its log: {e}");
         }
@@ -268,7 +290,8 @@ impl Disk {
     #[cfg(test)]
     pub fn put_raw(&self, key: &Key, bytes: &[u8]) {
         let db = self.db().unwrap();
-        db.put_cf(db.cf_handle(CF_ENTRIES).unwrap(), key.as_bytes(), bytes).unwrap();
+        db.put_cf(db.cf_handle(CF_ENTRIES).unwrap(), key.as_bytes(), bytes)
+            .unwrap();
     }
 
     fn db(&self) -> Option<Arc<DB>> {
@@ -284,7 +307,9 @@ impl Disk {
     /// Sums up the index. Reads rows of 20 bytes, no bodies.
     fn count(&self) -> Result<(), rocksdb::Error> {
         let Some(db) = self.db() else { return Ok(()) };
-        let Some(index) = db.cf_handle(CF_INDEX) else { return Ok(()) };
+        let Some(index) = db.cf_handle(CF_INDEX) else {
+            return Ok(());
+        };
         for item in db.iterator_cf(index, IteratorMode::Start) {
             let (_, row) = item?;
             let bytes = Row::decode(&row).map_or(0, |r| i64::from(r.bytes));
@@ -316,7 +341,9 @@ impl<'a> Families<'a> {
         batch: &mut WriteBatch,
         key: &Key,
     ) -> Result<Option<Row>, rocksdb::Error> {
-        let Some(row) = db.get_pinned_cf(self.index, key.as_bytes())? else { return Ok(None) };
+        let Some(row) = db.get_pinned_cf(self.index, key.as_bytes())? else {
+            return Ok(None);
+        };
         let row = Row::decode(&row);
         batch.delete_cf(self.index, key.as_bytes());
         if let Some(row) = &row {

@@ -19,7 +19,9 @@ impl HotTier {
     /// `bytes_max` bounds the sum of [`Record::weight`] over all entries.
     pub fn new(bytes_max: usize) -> HotTier {
         let expected = (bytes_max / EXPECTED_RECORD_BYTES).max(64);
-        HotTier { cache: Cache::with_weighter(expected, bytes_max as u64, ByWeight) }
+        HotTier {
+            cache: Cache::with_weighter(expected, bytes_max as u64, ByWeight),
+        }
     }
 
     /// The record of `key`, if it is here.

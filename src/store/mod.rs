@@ -79,7 +79,11 @@ impl Store {
     /// Opens the database and starts the writer.
     pub fn open(options: &StoreOptions, metrics: Arc<Metrics>) -> Result<Store, StoreError> {
         let rocksdb_bytes = options.memory_bytes_max / ROCKSDB_SHARE;
-        let disk = Arc::new(Disk::open(&options.path, rocksdb_bytes, options.disk_bytes_max)?);
+        let disk = Arc::new(Disk::open(
+            &options.path,
+            rocksdb_bytes,
+            options.disk_bytes_max,
+        )?);
         let writer = Writer::start(disk.clone(), options.write_queue_bytes_max, metrics.clone())
             .map_err(StoreError::Thread)?;
         Ok(Store {
@@ -140,11 +144,21 @@ impl Store {
     /// Brings the gauges of the tiers up to date; called when metrics are read.
     pub fn observe(&self) {
         let metrics = &self.metrics;
-        metrics.store_entries(Tier::Memory).set(self.hot.entries() as i64);
-        metrics.store_bytes(Tier::Memory).set(self.hot.bytes() as i64);
-        metrics.store_entries(Tier::Disk).set(self.disk.entries() as i64);
-        metrics.store_bytes(Tier::Disk).set(self.disk.bytes() as i64);
-        metrics.store_write_queue_bytes.set(self.writer.queued_bytes() as i64);
+        metrics
+            .store_entries(Tier::Memory)
+            .set(self.hot.entries() as i64);
+        metrics
+            .store_bytes(Tier::Memory)
+            .set(self.hot.bytes() as i64);
+        metrics
+            .store_entries(Tier::Disk)
+            .set(self.disk.entries() as i64);
+        metrics
+            .store_bytes(Tier::Disk)
+            .set(self.disk.bytes() as i64);
+        metrics
+            .store_write_queue_bytes
+            .set(self.writer.queued_bytes() as i64);
     }
 
     /// Writes what is queued and closes the database. Blocks; look-ups afterwards see memory only.
@@ -161,7 +175,8 @@ impl Store {
         };
         let disk = self.disk.clone();
         let read = tokio::task::spawn_blocking(move || {
-            disk.read(&key).map(|bytes| Record::decode_for(&key, &bytes))
+            disk.read(&key)
+                .map(|bytes| Record::decode_for(&key, &bytes))
         });
         read.await.ok().flatten()
     }

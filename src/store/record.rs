@@ -89,8 +89,11 @@ impl Record {
     /// Serialises the record. The body must be shorter than 4 GiB, which `limits.answer_bytes_max`
     /// guarantees for answers recorded by this server.
     pub fn encode(&self) -> Vec<u8> {
-        let headers_len: usize =
-            self.headers.iter().map(|(n, v)| 6 + n.as_str().len() + v.len()).sum();
+        let headers_len: usize = self
+            .headers
+            .iter()
+            .map(|(n, v)| 6 + n.as_str().len() + v.len())
+            .sum();
         let mut out = Vec::with_capacity(
             96 + headers_len + self.chunks.len() * 8 + self.body.len() + CHECKSUM_LEN,
         );
@@ -132,7 +135,10 @@ impl Record {
 
     /// Reads a record back, checking length, version and checksum.
     pub fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
-        let payload_len = bytes.len().checked_sub(CHECKSUM_LEN).ok_or(RecordError::Length)?;
+        let payload_len = bytes
+            .len()
+            .checked_sub(CHECKSUM_LEN)
+            .ok_or(RecordError::Length)?;
         let (payload, checksum) = bytes.split_at(payload_len);
         let mut rest = Reader(payload);
         if rest.take(4)? != MAGIC {
@@ -194,7 +200,11 @@ impl Record {
     pub fn weight(&self) -> usize {
         /// The struct itself, its `Arc`, and the cache's own slot.
         const FIXED: usize = 320;
-        let headers: usize = self.headers.iter().map(|(n, v)| 72 + n.as_str().len() + v.len()).sum();
+        let headers: usize = self
+            .headers
+            .iter()
+            .map(|(n, v)| 72 + n.as_str().len() + v.len())
+            .sum();
         FIXED + headers + self.chunks.len() * 8 + self.body.len()
     }
 
@@ -243,11 +253,11 @@ impl<'a> Reader<'a> {
         let mut headers = Vec::with_capacity(usize::from(count));
         for _ in 0..count {
             let name_len = usize::from(self.u16()?);
-            let name = HeaderName::from_lowercase(self.take(name_len)?)
-                .map_err(|_| RecordError::Field)?;
+            let name =
+                HeaderName::from_lowercase(self.take(name_len)?).map_err(|_| RecordError::Field)?;
             let value_len = self.u32()? as usize;
-            let value = HeaderValue::from_bytes(self.take(value_len)?)
-                .map_err(|_| RecordError::Field)?;
+            let value =
+                HeaderValue::from_bytes(self.take(value_len)?).map_err(|_| RecordError::Field)?;
             headers.push((name, value));
         }
         Ok(headers)
@@ -261,7 +271,10 @@ impl<'a> Reader<'a> {
         let mut chunks = Vec::with_capacity(count);
         let mut last = 0;
         for _ in 0..count {
-            let chunk = Chunk { end: table.u32()?, at_ms: table.u32()? };
+            let chunk = Chunk {
+                end: table.u32()?,
+                at_ms: table.u32()?,
+            };
             if chunk.end < last {
                 return Err(RecordError::Field);
             }

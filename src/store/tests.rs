@@ -33,7 +33,10 @@ fn record(n: u32, body: &[u8]) -> Arc<Record> {
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 #[test]
@@ -116,7 +119,11 @@ fn a_damaged_record_is_a_miss_a_counter_and_is_removed() {
         store.close();
         let store = open(&options);
         assert_eq!(runtime().block_on(store.get(&record.key)), None);
-        assert_eq!(store.metrics.store_corrupt_records.get(), 0, "it was not removed");
+        assert_eq!(
+            store.metrics.store_corrupt_records.get(),
+            0,
+            "it was not removed"
+        );
         store.close();
     }
 }
@@ -128,13 +135,18 @@ fn the_oldest_entries_go_when_the_bound_is_near() {
     let store = open(&options);
     for n in 0..400 {
         // Bodies that do not compress.
-        let body: Vec<u8> =
-            (0..50_000u32).map(|i| (i.wrapping_mul(2_654_435_761).rotate_left(n % 31) >> 8) as u8).collect();
+        let body: Vec<u8> = (0..50_000u32)
+            .map(|i| (i.wrapping_mul(2_654_435_761).rotate_left(n % 31) >> 8) as u8)
+            .collect();
         store.put(record(n, &body));
     }
     store.close();
     let store = open(&options);
-    assert!(store.disk.bytes() <= 10 << 20, "{} bytes are kept", store.disk.bytes());
+    assert!(
+        store.disk.bytes() <= 10 << 20,
+        "{} bytes are kept",
+        store.disk.bytes()
+    );
     assert!(store.disk.entries() < 400);
     runtime().block_on(async {
         assert!(store.get(&record(0, b"").key).await.is_none());
@@ -148,7 +160,12 @@ fn a_database_in_use_says_what_to_do() {
     let dir = TempDir::new().unwrap();
     let options = options(&dir, 1 << 30);
     let store = open(&options);
-    let second = Store::open(&options, Arc::new(Metrics::new().unwrap())).err().unwrap();
-    assert!(second.to_string().contains("another process uses it"), "{second}");
+    let second = Store::open(&options, Arc::new(Metrics::new().unwrap()))
+        .err()
+        .unwrap();
+    assert!(
+        second.to_string().contains("another process uses it"),
+        "{second}"
+    );
     store.close();
 }

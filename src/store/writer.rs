@@ -71,7 +71,12 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || work.run(&commands))?;
-        Ok(Writer { queue, shared, bytes_max, thread: Mutex::new(Some(thread)) })
+        Ok(Writer {
+            queue,
+            shared,
+            bytes_max,
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// Queues a record. A full queue drops it, which is counted.
@@ -80,13 +85,22 @@ impl Writer {
         let queued = self.shared.queued_bytes.fetch_add(weight, Relaxed) + weight;
         if queued > self.bytes_max || self.shared.closed.load(Relaxed) {
             self.shared.queued_bytes.fetch_sub(weight, Relaxed);
-            self.shared.metrics.store_writes_dropped(DropReason::QueueFull).inc();
+            self.shared
+                .metrics
+                .store_writes_dropped(DropReason::QueueFull)
+                .inc();
             return;
         }
-        self.shared.pending.lock().insert(record.key, record.clone());
+        self.shared
+            .pending
+            .lock()
+            .insert(record.key, record.clone());
         if self.queue.try_send(Command::Put(record.clone())).is_err() {
             self.shared.forget(&record);
-            self.shared.metrics.store_writes_dropped(DropReason::QueueFull).inc();
+            self.shared
+                .metrics
+                .store_writes_dropped(DropReason::QueueFull)
+                .inc();
         }
     }
 
@@ -109,7 +123,9 @@ impl Writer {
     /// Writes what is queued and ends the thread. Blocks.
     pub fn close(&self) {
         self.shared.closed.store(true, Relaxed);
-        let Some(thread) = self.thread.lock().take() else { return };
+        let Some(thread) = self.thread.lock().take() else {
+            return;
+        };
         // Blocks while the queue is full, which ends because the thread keeps taking from it.
         let _ = self.queue.send(Command::Stop);
         if thread.join().is_err() {
@@ -122,7 +138,10 @@ impl Shared {
     fn forget(&self, record: &Arc<Record>) {
         self.queued_bytes.fetch_sub(record.weight(), Relaxed);
         let mut pending = self.pending.lock();
-        if pending.get(&record.key).is_some_and(|p| Arc::ptr_eq(p, record)) {
+        if pending
+            .get(&record.key)
+            .is_some_and(|p| Arc::ptr_eq(p, record))
+        {
             pending.remove(&record.key);
         }
     }
@@ -168,7 +187,9 @@ impl Work {
             self.disk.write(batch.puts.values(), batch.deletes.iter())
         };
         match &written {
-            Ok(()) if self.full => metrics.store_writes_dropped(DropReason::DiskFull).inc_by(count),
+            Ok(()) if self.full => metrics
+                .store_writes_dropped(DropReason::DiskFull)
+                .inc_by(count),
             Ok(()) => {
                 metrics.store_writes.inc_by(count);
                 if std::mem::take(&mut self.failing) {
@@ -176,11 +197,11 @@ impl Work {
                 }
             }
             Err(e) => {
-                metrics.store_writes_dropped(DropReason::Error).inc_by(count);
+                metrics
+                    .store_writes_dropped(DropReason::Error)
+                    .inc_by(count);
                 if !std::mem::replace(&mut self.failing, true) {
-                    log::error!(
-                        "the disk tier cannot write, answers are kept in memory only: {e}"
-                    );
+                    log::error!("the disk tier cannot write, answers are kept in memory only: {e}");
                 }
             }
         }

@@ -1,5 +1,13 @@
 //! The promises of the server, kept by real processes over real sockets.
 
+// A test that stops at the first surprise says where it was.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
 mod harness;
 
 mod admin;

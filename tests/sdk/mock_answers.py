@@ -101,7 +101,8 @@ def chat(request, headers):
     last = request["messages"][-1]
     prompt = _text(last["content"])
     text = _say(prompt)
-    base = {"id": _id("chatcmpl-"), "created": CREATED_S, "model": request["model"], "system_fingerprint": _credential(headers)}
+    base = {"id": _id("chatcmpl-"), "created": CREATED_S, "model": request["model"]}
+    base["system_fingerprint"] = _credential(headers)
     usage = {"prompt_tokens": len(prompt), "completion_tokens": len(text), "total_tokens": len(prompt) + len(text)}
     call = None
     if request.get("tools") and last["role"] != "tool":
@@ -241,13 +242,15 @@ def responses(request, _headers):
             yield event("error", code="server_error", message=MESSAGES[500], param=None)
             return
         if calls:
-            yield event("response.output_item.added", output_index=0, item={**item, "status": "in_progress", "arguments": ""})
+            opening = {**item, "status": "in_progress", "arguments": ""}
+            yield event("response.output_item.added", output_index=0, item=opening)
             for piece in _halves(item["arguments"]):
                 yield event("response.function_call_arguments.delta", **at, delta=piece)
             yield event("response.function_call_arguments.done", **at, name=item["name"], arguments=item["arguments"])
         else:
             at_part = {**at, "content_index": 0}
-            yield event("response.output_item.added", output_index=0, item={**item, "status": "in_progress", "content": []})
+            opening = {**item, "status": "in_progress", "content": []}
+            yield event("response.output_item.added", output_index=0, item=opening)
             yield event("response.content_part.added", **at_part, part={**part, "text": ""})
             for word in _words(text):
                 yield event("response.output_text.delta", **at_part, delta=word, logprobs=[])

@@ -3,11 +3,19 @@ use super::*;
 const TENANT: Tenant = Tenant::SHARED;
 
 fn head() -> Head {
-    Head { status: 200, headers: vec![], shared_headers: vec![], content_length: None }
+    Head {
+        status: 200,
+        headers: vec![],
+        shared_headers: vec![],
+        content_length: None,
+    }
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 async fn rest_of(mut follower: Follower) -> (Vec<u8>, End) {
@@ -46,7 +54,9 @@ fn the_last_piece_is_not_shown_before_the_end() {
         flight.begin(head());
         assert!(flight.push(Bytes::from_static(b"first "), false).await);
         assert!(flight.push(Bytes::from_static(b"last"), true).await);
-        let Next::Pieces(pieces) = follower.next().await else { panic!("no piece") };
+        let Next::Pieces(pieces) = follower.next().await else {
+            panic!("no piece")
+        };
         assert_eq!(pieces, ["first "]);
         assert_eq!(flight.recording().unwrap().0, "first last");
         flight.end(End::Complete);
@@ -77,7 +87,10 @@ fn a_follower_without_a_head_learns_of_the_failure() {
         let flight = Flight::new(1024, TENANT);
         let mut follower = flight.seat();
         flight.end(End::Failed(ApiError::internal()));
-        assert_eq!(follower.head().await.unwrap_err(), End::Failed(ApiError::internal()));
+        assert_eq!(
+            follower.head().await.unwrap_err(),
+            End::Failed(ApiError::internal())
+        );
     });
 }
 
@@ -103,10 +116,18 @@ fn an_answer_beyond_the_limit_waits_for_its_slowest_follower_and_arrives_whole()
         for _ in 0..200 {
             tokio::task::yield_now().await;
         }
-        assert!(!fill.is_finished(), "the fill ran away from its slow follower");
-        assert!(flight.follow().is_none(), "the beginning is gone, nobody can join");
+        assert!(
+            !fill.is_finished(),
+            "the fill ran away from its slow follower"
+        );
+        assert!(
+            flight.follow().is_none(),
+            "the beginning is gone, nobody can join"
+        );
         assert!(flight.recording().is_none(), "too long to be recorded");
-        let Next::Pieces(pieces) = first else { panic!("no pieces") };
+        let Next::Pieces(pieces) = first else {
+            panic!("no pieces")
+        };
         let had: usize = pieces.iter().map(Bytes::len).sum();
         let (body, end) = rest_of(slow).await;
         assert_eq!((had + body.len(), end), (40 * piece.len(), End::Complete));

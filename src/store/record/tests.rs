@@ -22,13 +22,19 @@ fn record() -> Record {
 fn a_record_comes_back_as_it_was() {
     let record = record();
     assert_eq!(Record::decode(&record.encode()), Ok(record.clone()));
-    assert_eq!(Record::decode_for(&record.key, &record.encode()), Ok(record));
+    assert_eq!(
+        Record::decode_for(&record.key, &record.encode()),
+        Ok(record)
+    );
 }
 
 #[test]
 fn another_key_is_refused() {
     let other = Key::from_bytes([8; 32]);
-    assert_eq!(Record::decode_for(&other, &record().encode()), Err(RecordError::Key));
+    assert_eq!(
+        Record::decode_for(&other, &record().encode()),
+        Err(RecordError::Key)
+    );
 }
 
 #[test]
@@ -45,7 +51,10 @@ fn every_flipped_bit_is_noticed() {
 fn every_cut_is_noticed() {
     let good = record().encode();
     for len in 0..good.len() {
-        assert!(Record::decode(&good[..len]).is_err(), "a cut at {len} went unnoticed");
+        assert!(
+            Record::decode(&good[..len]).is_err(),
+            "a cut at {len} went unnoticed"
+        );
     }
 }
 

@@ -66,5 +66,6 @@ def test_the_model_name_alone_finds_the_upstream(cache):
 def test_a_version_header_is_part_of_the_question(anthropic_client, cache):
     request = asks("python beta")
     plain_answer = cache.twice(plain(anthropic_client.messages, **request))
-    beta_answer = cache.twice(plain(anthropic_client.messages, **request, extra_headers={"anthropic-beta": "mock-2030-01-01"}))
+    request["extra_headers"] = {"anthropic-beta": "mock-2030-01-01"}
+    beta_answer = cache.twice(plain(anthropic_client.messages, **request))
     assert plain_answer.id != beta_answer.id

@@ -12,7 +12,12 @@ fn pin(body: &str, ignored: &[&str], text: &str, digest: &str) {
 
 #[test]
 fn empty_object() {
-    pin("{}", &[], "{}", "6e46dd10defc9b56c29a6ec56b508c21f54c08192194e4df25bf36f0c9c3c279");
+    pin(
+        "{}",
+        &[],
+        "{}",
+        "6e46dd10defc9b56c29a6ec56b508c21f54c08192194e4df25bf36f0c9c3c279",
+    );
 }
 
 #[test]

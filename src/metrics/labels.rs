@@ -1,0 +1,101 @@
+//! Closed sets of label values.
+
+/// How a request was answered. The words are the ones of the `x-llm-cache` header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// From a tier.
+    Hit,
+    /// By following another request's fill.
+    Coalesced,
+    /// From the upstream; the answer is kept if it is worth keeping.
+    Miss,
+    /// From the upstream although an entry may exist, because the client asked for it.
+    Refresh,
+    /// From the upstream, without the cache.
+    Bypass,
+    /// By this server itself: an error or an end point of its own.
+    Error,
+}
+
+impl Outcome {
+    /// The word in headers, metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Hit => "hit",
+            Outcome::Coalesced => "coalesced",
+            Outcome::Miss => "miss",
+            Outcome::Refresh => "refresh",
+            Outcome::Bypass => "bypass",
+            Outcome::Error => "error",
+        }
+    }
+}
+
+/// Where an entry was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// The hot tier.
+    Memory,
+    /// RocksDB.
+    Disk,
+}
+
+impl Tier {
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Tier::Memory => "memory",
+            Tier::Disk => "disk",
+        }
+    }
+}
+
+/// Why a finished answer was not written to disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropReason {
+    /// The writer's queue was full.
+    QueueFull,
+    /// The files have reached `store.disk_bytes_max`.
+    DiskFull,
+    /// The database refused.
+    Error,
+}
+
+impl DropReason {
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DropReason::QueueFull => "queue_full",
+            DropReason::DiskFull => "disk_full",
+            DropReason::Error => "error",
+        }
+    }
+}
+
+/// What went wrong with an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamErrorKind {
+    /// No connection, after retries.
+    Connect,
+    /// No first byte, or none for too long afterwards.
+    Timeout,
+    /// The connection broke in the middle of an answer.
+    Broken,
+    /// An answer with status 429.
+    RateLimited,
+    /// An answer with status 5xx.
+    Status5xx,
+}
+
+impl UpstreamErrorKind {
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            UpstreamErrorKind::Connect => "connect",
+            UpstreamErrorKind::Timeout => "timeout",
+            UpstreamErrorKind::Broken => "broken",
+            UpstreamErrorKind::RateLimited => "rate_limited",
+            UpstreamErrorKind::Status5xx => "status_5xx",
+        }
+    }
+}
