@@ -29,6 +29,10 @@ use crate::error::ApiError;
 use crate::key::Key;
 use crate::metrics::UpstreamErrorKind;
 
+/// A fill that is to stop with its last client still gets this long: SDKs close the connection at
+/// the last event, just before the end of the body makes the answer whole.
+const ABANDONED_GRACE: Duration = Duration::from_millis(500);
+
 /// What a client asks of an upstream.
 pub struct Asked {
     /// The API.
@@ -221,10 +225,11 @@ impl Watch {
                 // The exchange is about to hand its connection back and ends by itself.
                 return std::future::pending().await;
             }
-            if self.abandoned == Abandoned::Stop {
-                return;
-            }
-            tokio::time::sleep(self.detached_max).await;
+            tokio::time::sleep(match self.abandoned {
+                Abandoned::Stop => ABANDONED_GRACE,
+                Abandoned::Finish => self.detached_max,
+            })
+            .await;
             if self.flight.followers() == 0 {
                 return;
             }

@@ -110,11 +110,13 @@ async def answer(writer, method, path, headers, body, delay_s):
         COUNTS["other"][path] += 1
         write_json(writer, 404, {"error": {"message": f"no such path: {path}", "type": "not_found_error"}})
         return
-    request = json.loads(body)
-    COUNTS[kind_of(request.get("model", ""))][path] += 1
     try:
+        request = json.loads(body)
+        COUNTS[kind_of(request["model"])][path] += 1
         result = api(request, headers)
-    except Error as error:
+    except (Error, KeyError, ValueError) as error:
+        if not isinstance(error, Error):
+            error = Error(400)
         write_json(writer, error.status, error.body(path), error.headers())
         return
     if isinstance(result, dict):
