@@ -103,13 +103,16 @@ pub fn replayed_headers(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
         .collect()
 }
 
-/// The headers that go to the one client who asked: all but those of the connection.
+/// The headers that go to the one client who asked: all but those of the connection and the
+/// length, which whoever writes the answer sets anew.
 pub fn end_to_end_headers(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
     let connection = listed_in_connection(headers);
     headers
         .iter()
         .filter(|(name, _)| {
-            !is_hop_by_hop(name.as_str()) && !connection.iter().any(|c| c == name.as_str())
+            let name = name.as_str();
+            let ours = is_hop_by_hop(name) || name == header::CONTENT_LENGTH;
+            !ours && !connection.iter().any(|c| c == name)
         })
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()

@@ -55,7 +55,7 @@ pub struct Server {
     )]
     #[schemars(with = "Tls")]
     pub tls: Option<Tls>,
-    /// Address for operators: /metrics, /livez, /readyz and /cache/…. Keep it away from clients.
+    /// Address for operators: /metrics, /livez, /readyz. Keep it away from clients.
     pub admin: Address,
     /// Worker threads; 0: one per core.
     pub threads: usize,
@@ -194,7 +194,7 @@ pub struct Store {
     pub path: PathBuf,
     /// Memory for the answers used most.
     pub memory_bytes_max: Bytes,
-    /// Disk for all answers; beyond that the least used go.
+    /// Disk for all answers; beyond that the oldest go.
     pub disk_bytes_max: Bytes,
     /// Memory for answers on their way to the disk; beyond that new ones are not written.
     pub write_queue_bytes_max: Bytes,

@@ -214,7 +214,6 @@ async fn after_kill_9_under_load_every_hit_is_whole_and_true() {
             );
         }
     }
-    eprintln!("KILL9 hits {hits} of {checked}");
     assert!(
         hits > ROUNDS,
         "{hits} hits of {checked} questions: nothing was stored at all"

@@ -156,8 +156,9 @@ fn no_file_is_too_long() {
         too_long.is_empty(),
         "longer than {LINES_MAX} lines: {too_long:?}"
     );
-    let (tests, product): (Vec<_>, Vec<_>) =
-        lengths.into_iter().partition(|(_, path)| path.to_string_lossy().contains("tests"));
+    let (tests, product): (Vec<_>, Vec<_>) = lengths
+        .into_iter()
+        .partition(|(_, path)| path.to_string_lossy().contains("tests"));
     assert!(!tests.is_empty() && !product.is_empty());
     let median = product[product.len() / 2].0;
     assert!(median <= 150, "the median file has {median} lines");
