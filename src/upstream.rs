@@ -29,6 +29,7 @@ const H2_STREAMS: usize = 100;
 /// One configured upstream.
 pub struct Upstream {
     config: config::Upstream,
+    identity: String,
     host: String,
     port: u16,
     tls: bool,
@@ -56,6 +57,7 @@ impl Upstream {
             "the upstream's host is no header value",
         )?;
         Ok(Upstream {
+            identity: format!("{} {}", config.name, config.url),
             config,
             host,
             port,
@@ -70,10 +72,10 @@ impl Upstream {
         &self.config.name
     }
 
-    /// What makes answers of this upstream differ from those of another: its URL. Renaming an
-    /// upstream keeps its entries.
+    /// What makes answers of this upstream differ from those of another: its URL, and its name,
+    /// since two upstreams at one URL may be two accounts with different rights.
     pub fn identity(&self) -> &str {
-        self.config.url.as_str()
+        &self.identity
     }
 
     /// How long it may take.

@@ -70,7 +70,7 @@ impl Recorder {
     pub fn begin(&mut self, head: &ResponseHeader) {
         let headers = &head.headers;
         let length = headers.get(http::header::CONTENT_LENGTH);
-        let content_length = length
+        let content_length: Option<u64> = length
             .and_then(|v| v.to_str().ok())
             .and_then(|v| v.parse().ok());
         self.status = head.status.as_u16();
@@ -98,7 +98,8 @@ impl Recorder {
             status: self.status,
             headers: policy::end_to_end_headers(headers),
             shared_headers: policy::replayed_headers(headers),
-            content_length,
+            // A counted body is collected before it is sent, which would hold events back.
+            content_length: content_length.filter(|_| !self.stream),
         });
     }
 
