@@ -21,7 +21,9 @@ pub fn init(format: LogFormat, level: LevelFilter) {
     // Others stay quiet at every level: at debug, libraries print headers, and with them
     // credentials. What pingora's proxy says about single connections is in the access line.
     builder.filter_level(level.min(LevelFilter::Error));
-    builder.filter_module("pingora_proxy", LevelFilter::Off);
+    for client_trouble in ["pingora_proxy", "pingora_core::apps"] {
+        builder.filter_module(client_trouble, LevelFilter::Off);
+    }
     builder.filter_module("llm_cache_server", level);
     builder.filter_module(ACCESS, level);
     match format {
@@ -135,6 +137,16 @@ fn is_plain(text: &str) -> bool {
             .all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
 }
 
+/// The listener reports clients that hang up in the TLS handshake (port probes do) in the same
+/// place and at the same level as ports that do not accept, which is for the operator.
+fn is_client_trouble(record: &Record<'_>) -> bool {
+    record.target() == "pingora_core::services::listening"
+        && record
+            .args()
+            .to_string()
+            .starts_with("Downstream handshake")
+}
+
 fn text(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
     let time = out.timestamp_millis();
     writeln!(
@@ -147,6 +159,9 @@ fn text(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
 }
 
 fn json(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
+    if is_client_trouble(record) {
+        return Ok(());
+    }
     let mut fields = Map::new();
     fields.insert(
         "time".into(),

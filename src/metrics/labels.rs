@@ -11,10 +11,8 @@ pub enum Outcome {
     Miss,
     /// From the upstream although an entry may exist, because the client asked for it.
     Refresh,
-    /// From the upstream, without the cache.
+    /// From the upstream or by an error of this server, without the cache.
     Bypass,
-    /// By this server itself: an error or an end point of its own.
-    Error,
 }
 
 impl Outcome {
@@ -26,7 +24,6 @@ impl Outcome {
             Outcome::Miss => "miss",
             Outcome::Refresh => "refresh",
             Outcome::Bypass => "bypass",
-            Outcome::Error => "error",
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use prometheus::IntGauge;
 
 use crate::api::Api;
@@ -59,8 +58,8 @@ pub struct Fill {
     pub recorder: RecorderSlot,
     /// The key, `None` if the answer is for one client only.
     pub key: Option<Key>,
-    /// The request's body, as the client sent it.
-    pub body: Bytes,
+    /// Bytes of the request's body.
+    pub body_len: usize,
     /// Where to ask.
     pub target: Target,
 }

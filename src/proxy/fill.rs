@@ -75,7 +75,7 @@ pub fn spawn(
         guard,
         recorder: Arc::new(Mutex::new(Some(recorder))),
         key,
-        body: body.clone(),
+        body_len: body.len(),
         target,
     };
     let parcel: Parcel = Some(Box::new(fill));
@@ -144,7 +144,7 @@ pub fn unpack(session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
     let Some(fill) = parcel.and_then(Option::take) else {
         return Error::e_explain(ErrorType::InternalError, "a subrequest that is no fill");
     };
-    frame(session.req_header_mut(), fill.body.len())?;
+    frame(session.req_header_mut(), fill.body_len)?;
     ctx.role = Role::Fill(fill);
     Ok(true)
 }

@@ -190,7 +190,7 @@ async fn cached(
             detail: Some("only-if-cached"),
             ..Signal::of(Outcome::Bypass, Some(key))
         };
-        ctx.account.outcome = Some(Outcome::Error);
+        ctx.account.outcome = Some(Outcome::Bypass);
         return respond::error(session, ctx, &ApiError::only_if_cached(), Some(&signal)).await;
     }
     if too_old || visit.control.no_cache {
@@ -321,7 +321,7 @@ async fn answer_early(
     let keep = !too_long && !body::expects_continue(downstream);
     downstream.set_total_drain_timeout(Some(DRAIN_MAX));
     downstream.set_close_on_response_before_downstream_finish(!keep);
-    ctx.account.outcome = Some(Outcome::Error);
+    ctx.account.outcome = Some(Outcome::Bypass);
     let signal = ctx.account.api.map(|_| Signal {
         detail: Some(error.code),
         ..Signal::of(Outcome::Bypass, None)
