@@ -79,6 +79,26 @@ impl ApiError {
         }
     }
 
+    /// The answer broke off, or is too long, for a client that needs it whole.
+    pub fn broken_answer() -> ApiError {
+        ApiError {
+            status: 502,
+            kind: "upstream_error",
+            code: "upstream_broken",
+            message: "the answer broke off, and HTTP/1.0 has no way to say so later".into(),
+        }
+    }
+
+    /// More headers than can be passed on.
+    pub fn too_many_headers(max: usize) -> ApiError {
+        ApiError {
+            status: 431,
+            kind: "invalid_request_error",
+            code: "too_many_headers",
+            message: format!("the request has more than {max} headers"),
+        }
+    }
+
     /// The request line or its headers are not acceptable.
     pub fn bad_request(message: &str) -> ApiError {
         ApiError {

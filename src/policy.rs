@@ -6,10 +6,14 @@ use crate::api::Form;
 
 /// Headers of an answer that are true for everyone who gets it again. Anything else (cookies,
 /// request ids, rate limits, connection headers, what nobody has heard of) belongs to one exchange.
-const REPLAYED_HEADERS: &[HeaderName] = &[
-    header::CONTENT_TYPE,
-    header::CONTENT_LANGUAGE,
-    header::CONTENT_DISPOSITION,
+const REPLAYED_HEADERS: &[&str] = &["content-type", "content-language", "content-disposition"];
+/// Headers of a refusal or a redirect that clients act on.
+const ADVICE_HEADERS: &[&str] = &[
+    "location",
+    "retry-after",
+    "retry-after-ms",
+    "www-authenticate",
+    "x-should-retry",
 ];
 /// Headers that describe the connection and not the message (RFC 9110 §7.6.1).
 const HOP_BY_HOP: &[&str] = &[
@@ -90,15 +94,18 @@ pub fn answer_form(headers: &HeaderMap) -> Option<Form> {
     }
 }
 
-/// The headers that go to everyone who gets this answer without having asked for it.
-pub fn replayed_headers(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
-    REPLAYED_HEADERS
-        .iter()
+/// The headers that go to everyone who gets this answer without having asked for it. `status`: of
+/// refusals and redirects, which are shared but never stored, also what tells clients what to do.
+pub fn shared_headers(status: u16, headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    let advice = if status >= 300 { ADVICE_HEADERS } else { &[] };
+    let names = REPLAYED_HEADERS.iter().chain(advice);
+    let found = names.filter_map(|name| HeaderName::try_from(*name).ok());
+    found
         .flat_map(|name| {
             headers
-                .get_all(name)
+                .get_all(&name)
                 .iter()
-                .map(|v| (name.clone(), v.clone()))
+                .map(move |v| (name.clone(), v.clone()))
         })
         .collect()
 }
@@ -121,6 +128,13 @@ pub fn end_to_end_headers(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)>
 /// Whether a header describes the connection only.
 pub fn is_hop_by_hop(name: &str) -> bool {
     HOP_BY_HOP.contains(&name)
+}
+
+/// Whether `Connection` takes away headers other than its own: what the upstream gets is then not
+/// what the request seems to say.
+pub fn connection_takes_headers(headers: &HeaderMap) -> bool {
+    let harmless = |name: &String| name == "close" || is_hop_by_hop(name);
+    !listed_in_connection(headers).iter().all(harmless)
 }
 
 /// Headers that `Connection` declares to be about this connection.
@@ -230,7 +244,7 @@ mod tests {
         let names = |list: Vec<(HeaderName, HeaderValue)>| -> Vec<String> {
             list.iter().map(|(n, _)| n.to_string()).collect()
         };
-        assert_eq!(names(replayed_headers(&headers)), ["content-type"]);
+        assert_eq!(names(shared_headers(200, &headers)), ["content-type"]);
         assert_eq!(
             names(end_to_end_headers(&headers)),
             [

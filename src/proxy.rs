@@ -21,9 +21,11 @@
 //! A client's miss begins a fill (`proxy/fill.rs`) and then follows it like everyone else.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
+use http::StatusCode;
+use http::header::CONTENT_LENGTH;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_cache::{CacheKey, CacheMeta, NoCacheReason, RespCacheable};
 use pingora_core::modules::http::HttpModules;
@@ -50,9 +52,11 @@ mod body;
 pub mod ctx;
 pub mod deadline;
 mod fill;
+mod find;
 mod question;
 mod respond;
 mod serve;
+mod write;
 
 /// Connections tried for one request. Only connecting is repeated, never asking.
 const CONNECT_ATTEMPTS_MAX: usize = 3;
@@ -67,9 +71,8 @@ pub struct LlmProxy {
     cache: &'static Cache,
     router: Router,
     upstreams: Vec<Arc<Upstream>>,
-    questions: Questions,
+    questions: Arc<Questions>,
     limits: Limits,
-    keepalive: Duration,
     scope: Scope,
     cache_default: bool,
     abandoned: Abandoned,
@@ -84,8 +87,6 @@ pub struct ProxyOptions {
     pub upstreams: Vec<Arc<Upstream>>,
     /// Bounds on bodies and waits.
     pub limits: Limits,
-    /// How long a client's connection may be unused.
-    pub keepalive: Duration,
     /// Who shares entries.
     pub scope: Scope,
     /// Whether a path without `/cache` is cached.
@@ -103,9 +104,8 @@ impl LlmProxy {
             cache,
             router: options.router,
             upstreams: options.upstreams,
-            questions: Questions::new()?,
+            questions: Arc::new(Questions::new()?),
             limits: options.limits,
-            keepalive: options.keepalive,
             scope: options.scope,
             cache_default: options.cache_default,
             abandoned: options.abandoned,
@@ -136,6 +136,17 @@ impl LlmProxy {
     }
 }
 
+/// The copy of a fill's answer that goes to its own "client" is read by nobody, and the recorder has
+/// seen the original. A length, or a status without a body, would make pingora end the exchange as
+/// soon as that copy is complete, before the upstream's own end has been seen.
+fn forget_framing(response: &mut ResponseHeader) -> Result<()> {
+    if !response.status.is_informational() {
+        response.set_status(StatusCode::OK)?;
+        response.remove_header(&CONTENT_LENGTH);
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl ProxyHttp for LlmProxy {
     type CTX = Ctx;
@@ -155,10 +166,6 @@ impl ProxyHttp for LlmProxy {
         ctx.in_flight = Some(InFlight::of(&self.cache.metrics().requests_in_flight));
         let downstream = session.as_downstream_mut();
         downstream.set_write_timeout(Some(self.limits.write_timeout));
-        // Off means that the client or a shutdown wants the connection closed.
-        if downstream.get_keepalive().is_some() {
-            downstream.set_keepalive(Some(self.keepalive.as_secs()));
-        }
         // Without this, a client that sends its next request early is cut off in mid-answer.
         downstream.set_pipelining_enabled(true);
         Ok(())
@@ -297,14 +304,26 @@ impl ProxyHttp for LlmProxy {
         Ok(RespCacheable::Cacheable(meta))
     }
 
+    /// A fill's answer goes to everyone who asked, whatever validators one of them sent.
+    fn cache_not_modified_filter(
+        &self,
+        _session: &Session,
+        _response: &ResponseHeader,
+        _ctx: &mut Ctx,
+    ) -> Result<bool> {
+        Ok(false)
+    }
+
     async fn response_filter(
         &self,
         _session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        let Role::PassThrough(target) = &ctx.role else {
-            return Ok(());
+        let target = match &ctx.role {
+            Role::PassThrough(target) => target,
+            Role::Client => return Ok(()),
+            Role::Fill(_) => return forget_framing(response),
         };
         if target.api.is_some() {
             let signal = Signal {

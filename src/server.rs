@@ -165,7 +165,6 @@ fn proxy_server(config: &Config, cache: &'static Cache) -> Result<Server, Server
             router: Router::new(names),
             upstreams,
             limits: config.limits.clone(),
-            keepalive: config.server.keepalive,
             scope: config.cache.scope,
             cache_default: config.cache.default_on,
             abandoned: config.cache.abandoned,

@@ -1,19 +1,26 @@
 //! Who is asking. Entries of one tenant are invisible to every other.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
-/// Every header by which providers tell accounts apart. All of them count, in this order, with all
-/// their values: two requests that differ in any of them are different tenants.
-const IDENTITY_HEADERS: &[&str] = &[
-    "authorization",
-    "proxy-authorization",
-    "x-api-key",
+/// What the names of headers that tell accounts apart have in common. Providers and the gateways in
+/// front of them know dozens of such headers; one too many here only costs hits, one too few would
+/// give an answer to someone else. Every value of every such header counts.
+const IDENTITY_WORDS: &[&str] = &[
+    "account",
     "api-key",
-    "x-goog-api-key",
-    "openai-organization",
-    "openai-project",
+    "apikey",
+    "auth",
     "cookie",
+    "credential",
+    "organization",
+    "project",
+    "secret",
+    "subscription",
+    "tenant",
+    "token",
 ];
+/// Gateways steer routing, and with it the answer, by headers that begin like this.
+const IDENTITY_PREFIXES: &[&str] = &["cf-aig-", "helicone-", "x-portkey-", "x-litellm-"];
 /// The headers of [`IDENTITY_HEADERS`] that a provider accepts as a credential.
 pub const CREDENTIAL_HEADERS: &[&str] =
     &["authorization", "x-api-key", "api-key", "x-goog-api-key"];
@@ -31,8 +38,14 @@ impl Tenant {
     /// The tenant of a request, by its headers.
     pub fn of(headers: &HeaderMap) -> Tenant {
         let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
-        for name in IDENTITY_HEADERS {
-            for value in headers.get_all(*name) {
+        let mut names: Vec<&str> = headers
+            .keys()
+            .map(HeaderName::as_str)
+            .filter(|n| identifies(n))
+            .collect();
+        names.sort_unstable();
+        for name in names {
+            for value in headers.get_all(name) {
                 hasher.update(&(name.len() as u64).to_le_bytes());
                 hasher.update(name.as_bytes());
                 hasher.update(&(value.len() as u64).to_le_bytes());
@@ -51,6 +64,14 @@ impl Tenant {
     pub fn short(&self) -> String {
         hex::encode(self.0.first_chunk::<4>().unwrap_or(&[0; 4]))
     }
+}
+
+/// Whether a header of this name counts towards the tenant.
+pub fn identifies(name: &str) -> bool {
+    IDENTITY_WORDS.iter().any(|word| name.contains(word))
+        || IDENTITY_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
 }
 
 /// Whether a request brings a credential of its own.
@@ -87,6 +108,11 @@ mod tests {
             tenant(&[("authorization", "Bearer a"), ("api-key", "k")]),
             tenant(&[("authorization", "Bearer a"), ("authorization", "Bearer b")]),
             tenant(&[("authorization", "Bearer a"), ("openai-organization", "o")]),
+            tenant(&[
+                ("authorization", "Bearer a"),
+                ("ocp-apim-subscription-key", "k"),
+            ]),
+            tenant(&[("authorization", "Bearer a"), ("x-portkey-provider", "p")]),
         ] {
             assert_ne!(plain, other);
         }

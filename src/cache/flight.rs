@@ -22,6 +22,8 @@ pub use follower::{Follower, Next};
 
 mod follower;
 
+/// What a piece takes beside its bytes: providers may send a few bytes at a time.
+const PIECE_BYTES: usize = 64;
 /// What a fill that can no longer be recorded may be ahead of its slowest follower.
 const WINDOW_BYTES: usize = 1 << 20;
 
@@ -69,7 +71,7 @@ struct State {
     pieces: VecDeque<Piece>,
     /// Number of the first piece in `pieces`.
     first: usize,
-    /// Bytes in `pieces`.
+    /// Bytes that `pieces` takes.
     bytes: usize,
     /// The last piece is not shown before the end.
     holds_last: bool,
@@ -82,11 +84,13 @@ struct State {
     asked: Option<Instant>,
     heard: Option<Instant>,
     headed: Option<Instant>,
+    waits_for_room: bool,
     /// Next piece of each follower.
     positions: HashMap<u64, usize>,
     next_follower: u64,
 }
 
+#[derive(Clone)]
 struct Piece {
     bytes: Bytes,
     at_ms: u32,
@@ -174,9 +178,11 @@ impl Flight {
                     break;
                 }
             }
+            self.state.lock().waits_for_room = true;
             room.await;
-            // The silence was ours, not the upstream's.
-            self.state.lock().heard = Some(Instant::now());
+            let mut state = self.state.lock();
+            state.waits_for_room = false;
+            state.heard = Some(Instant::now());
         }
         self.progress.send_replace(());
         true
@@ -207,13 +213,18 @@ impl Flight {
 
     /// The whole body and how it arrived, unless its beginning is gone.
     pub fn recording(&self) -> Option<(Bytes, Vec<Chunk>)> {
-        let state = self.state.lock();
-        if state.overflowed {
-            return None;
-        }
-        let mut body = BytesMut::with_capacity(state.bytes);
-        let mut chunks = Vec::with_capacity(state.pieces.len());
-        for piece in &state.pieces {
+        let pieces: Vec<Piece> = {
+            let state = self.state.lock();
+            if state.overflowed {
+                return None;
+            }
+            // Handles only: the copying below must not hold up who looks at this flight.
+            state.pieces.iter().cloned().collect()
+        };
+        let length = pieces.iter().map(|p| p.bytes.len()).sum();
+        let mut body = BytesMut::with_capacity(length);
+        let mut chunks = Vec::with_capacity(pieces.len());
+        for piece in &pieces {
             body.extend_from_slice(&piece.bytes);
             chunks.push(Chunk {
                 end: u32::try_from(body.len()).ok()?,
@@ -221,6 +232,11 @@ impl Flight {
             });
         }
         Some((body.freeze(), chunks))
+    }
+
+    /// Longest answer that is kept whole.
+    pub fn bytes_max(&self) -> usize {
+        self.bytes_max
     }
 
     /// Who began it.
@@ -256,6 +272,11 @@ impl Flight {
     pub fn silence(&self) -> Option<Silence> {
         let state = self.state.lock();
         Some(match state.heard {
+            // The silence is ours: a follower has to read on first.
+            Some(_) if state.waits_for_room => Silence {
+                answering: true,
+                since: Instant::now(),
+            },
             Some(heard) => Silence {
                 answering: true,
                 since: heard,
@@ -303,7 +324,7 @@ impl State {
         let now = Instant::now();
         let since = self.headed.map_or(Duration::ZERO, |headed| now - headed);
         self.heard = Some(now);
-        self.bytes += bytes.len();
+        self.bytes += bytes.len() + PIECE_BYTES;
         let at_ms = u32::try_from(since.as_millis()).unwrap_or(u32::MAX);
         self.pieces.push_back(Piece { bytes, at_ms });
     }
@@ -315,7 +336,7 @@ impl State {
             let Some(piece) = self.pieces.pop_front() else {
                 return;
             };
-            self.bytes -= piece.bytes.len();
+            self.bytes -= piece.bytes.len() + PIECE_BYTES;
             self.first += 1;
         }
     }

@@ -44,7 +44,12 @@ impl Cache {
 
     /// The fresh entry of `key`, from memory or from disk.
     pub async fn lookup(&self, key: &Key) -> Option<Arc<Record>> {
-        self.store.get(key).await.filter(|r| r.is_fresh(now_ms()))
+        let (record, tier) = self.store.get(key).await?;
+        if !record.is_fresh(now_ms()) {
+            return None;
+        }
+        self.metrics.tier_hits(tier).inc();
+        Some(record)
     }
 
     /// Follows the fill of `key`, or begins one unless the answer has come meanwhile.

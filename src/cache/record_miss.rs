@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::StatusCode;
 use parking_lot::Mutex;
 use pingora_cache::storage::{HandleMiss, MissFinishType};
 use pingora_core::Result;
@@ -12,6 +13,7 @@ use pingora_core::Result;
 use super::flight::{End, Flight, Head};
 use super::{Cache, now_ms};
 use crate::api::{Api, Facts, Judge, Verdict};
+use crate::error::ApiError;
 use crate::key::Key;
 use crate::policy;
 use crate::store::record::Record;
@@ -74,6 +76,12 @@ impl Recorder {
             .and_then(|v| v.to_str().ok())
             .and_then(|v| v.parse().ok());
         self.status = head.status.as_u16();
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            // Nobody asked for that: fills carry no upgrade.
+            let error = ApiError::upstream_broken(&self.subject.upstream);
+            self.flight.end(End::Failed(error));
+            return;
+        }
         self.close_delimited = content_length.is_none()
             && !headers.contains_key(http::header::TRANSFER_ENCODING)
             && head.version != http::Version::HTTP_2;
@@ -97,7 +105,7 @@ impl Recorder {
         self.flight.begin(Head {
             status: self.status,
             headers: policy::end_to_end_headers(headers),
-            shared_headers: policy::replayed_headers(headers),
+            shared_headers: policy::shared_headers(self.status, headers),
             // A counted body is collected before it is sent, which would hold events back.
             content_length: content_length.filter(|_| !self.stream),
         });

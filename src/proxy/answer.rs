@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::Version;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::ctx::Ctx;
 use super::respond::{self, Signal};
+use super::write;
 use crate::cache::flight::{End, Follower, Next};
 use crate::cache::now_ms;
+use crate::error::ApiError;
 use crate::metrics::Outcome;
 use crate::store::record::Record;
 use crate::tenant::Tenant;
@@ -44,22 +47,16 @@ pub async fn replay(
     )?;
     signal.add_to(&mut head)?;
     ctx.head_sent(record.status);
-    session
-        .as_downstream_mut()
-        .write_response_header(head)
-        .await?;
+    write::head(session, head).await?;
     if paced {
         for frame in frames(&record.body) {
-            write(session, frame).await?;
+            write::body(session, frame).await?;
             while_connected(session, tokio::time::sleep(SIMULATED_PAUSE)).await?;
         }
     } else {
-        write(session, record.body.clone()).await?;
+        write::body(session, record.body.clone()).await?;
     }
-    session
-        .as_downstream_mut()
-        .write_response_body(Bytes::new(), true)
-        .await
+    write::end(session).await
 }
 
 /// Writes an answer as it arrives. `leader`: this client's request is the one that was sent.
@@ -85,23 +82,32 @@ pub async fn follow(
     } else {
         &head.shared_headers
     };
-    let mut response = respond::head(
-        session.as_downstream(),
-        head.status,
-        headers,
-        head.content_length,
-    )?;
+    let (whole, length) = match head.content_length {
+        None if session.req_header().version == Version::HTTP_10 => {
+            match collect(session, &mut follower).await? {
+                Ok(whole) => (Some(whole.clone()), Some(whole.len() as u64)),
+                Err(why) => {
+                    let error = ApiError::broken_answer();
+                    ctx.account.detail = Some(why.into());
+                    respond::error(session, ctx, &error, Some(signal)).await?;
+                    return Ok(None);
+                }
+            }
+        }
+        length => (None, length),
+    };
+    let mut response = respond::head(session.as_downstream(), head.status, headers, length)?;
     signal.add_to(&mut response)?;
     ctx.head_sent(head.status);
-    session
-        .as_downstream_mut()
-        .write_response_header(response)
-        .await?;
+    write::head(session, response).await?;
+    if let Some(whole) = whole {
+        write::body(session, whole).await?;
+    }
     loop {
         match while_connected(session, follower.next()).await? {
             Next::Pieces(pieces) => {
                 for piece in join(pieces) {
-                    write(session, piece).await?;
+                    write::body(session, piece).await?;
                 }
             }
             Next::End(End::Complete) => break,
@@ -109,11 +115,29 @@ pub async fn follow(
             Next::End(End::Failed(error)) => return broken(ctx, error.code),
         }
     }
-    session
-        .as_downstream_mut()
-        .write_response_body(Bytes::new(), true)
-        .await?;
+    write::end(session).await?;
     Ok(follower.flight().usage())
+}
+
+/// Reads an answer of unknown length to its end, for a client that could not tell a break from an
+/// end otherwise: HTTP/1.0 has no chunks. The error says why there is no whole answer.
+async fn collect(
+    session: &mut Session,
+    follower: &mut Follower,
+) -> Result<Result<Bytes, &'static str>> {
+    let bytes_max = follower.flight().bytes_max();
+    let mut whole = BytesMut::new();
+    loop {
+        match while_connected(session, follower.next()).await? {
+            Next::Pieces(pieces) => pieces.iter().for_each(|p| whole.extend_from_slice(p)),
+            Next::End(End::Complete) => return Ok(Ok(whole.freeze())),
+            Next::End(End::Broken(why)) => return Ok(Err(why)),
+            Next::End(End::Failed(error)) => return Ok(Err(error.code)),
+        }
+        if whole.len() > bytes_max {
+            return Ok(Err("too-large"));
+        }
+    }
 }
 
 /// Waits until it is clear whether a fill that another request began answers this one too.
@@ -124,7 +148,7 @@ pub async fn outlook(
 ) -> Result<Outlook> {
     let foreign = follower.flight().tenant() != tenant;
     Ok(match while_connected(session, follower.head()).await? {
-        Ok(head) if foreign && head.status >= 400 => Outlook::Refused,
+        Ok(head) if foreign && head.status >= 300 => Outlook::Refused,
         Ok(_) => Outlook::Answer,
         Err(End::Failed(_)) if foreign => Outlook::Refused,
         Err(End::Broken("abandoned" | "fill-aborted")) => Outlook::Abandoned,
@@ -152,14 +176,6 @@ async fn while_connected<T>(session: &mut Session, wait: impl Future<Output = T>
             Err(e) => e.into_down(),
         }),
     }
-}
-
-async fn write(session: &mut Session, bytes: Bytes) -> Result<()> {
-    let written = session
-        .as_downstream_mut()
-        .write_response_body(bytes, false)
-        .await;
-    written.map_err(|e| e.into_down())
 }
 
 /// An error that makes pingora cut the connection without ending the body.

@@ -42,7 +42,9 @@ pub async fn read(
         let Ok(piece) = read else {
             return Ok(Body::TimedOut);
         };
-        let Some(piece) = piece? else { break };
+        let Some(piece) = piece.map_err(|e| e.into_down())? else {
+            break;
+        };
         let so_far = first.as_ref().map_or(0, Bytes::len) + rest.len();
         if so_far + piece.len() > bytes_max {
             return Ok(Body::TooLarge);

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use pingora_core::apps::ServerApp;
+use pingora_core::apps::{HttpServerApp, ServerApp};
+use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::server::ShutdownWatch;
 use tokio::sync::Notify;
 
-/// What an HTTP/2 client without TLS says first.
-const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How an HTTP/2 client without TLS begins. No HTTP/1 request does, and none is shorter.
+const H2_PREFACE_START: &[u8; 4] = b"PRI ";
 
 tokio::task_local! {
     static CLOCK: Arc<Clock>;
@@ -42,7 +43,7 @@ impl<A> Deadline<A> {
 }
 
 #[async_trait]
-impl<A: ServerApp + Send + Sync + 'static> ServerApp for Deadline<A> {
+impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Deadline<A> {
     async fn process_new(
         self: &Arc<Self>,
         mut stream: Stream,
@@ -54,25 +55,42 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Deadline<A> {
         let clock = Arc::new(Clock::new(self.header, self.keepalive));
         tokio::select! {
             biased;
-            left = CLOCK.scope(clock.clone(), self.app.process_new(stream, shutdown)) => left,
-            () = clock.expired() => None,
+            () = CLOCK.scope(clock.clone(), self.http1(stream, shutdown)) => {}
+            () = clock.expired() => {}
         }
+        None
     }
 
     async fn cleanup(&self) {
-        self.app.cleanup().await;
+        self.app.http_cleanup().await;
     }
 }
 
-impl<A> Deadline<A> {
+impl<A: HttpServerApp + Send + Sync + 'static> Deadline<A> {
     /// `None`: nothing came in time.
     async fn is_h2(&self, stream: &mut Stream) -> Option<bool> {
         if let Some(protocol) = stream.selected_alpn_proto() {
             return Some(protocol == ALPN::H2);
         }
-        let mut start = [0; H2_PREFACE.len()];
+        let mut start = [0; H2_PREFACE_START.len()];
         let peeked = tokio::time::timeout(self.header, stream.try_peek(&mut start)).await;
-        Some(peeked.ok()?.ok()? && start == *H2_PREFACE)
+        Some(peeked.ok()?.ok()? && start == *H2_PREFACE_START)
+    }
+
+    /// One request after the other. Pingora does the same, but looks for 24 bytes first, and health
+    /// checks in HTTP/1.0 are shorter than that.
+    async fn http1(&self, stream: Stream, shutdown: &ShutdownWatch) {
+        let mut session = ServerSession::new_http1(stream);
+        let closing = *shutdown.borrow();
+        session.set_keepalive((!closing).then_some(self.keepalive.as_secs()));
+        let mut left = self.app.process_new_http(session, shutdown).await;
+        while let Some((stream, settings)) = left.map(|reusable| reusable.consume()) {
+            let mut session = ServerSession::new_http1(stream);
+            if let Some(settings) = settings {
+                settings.apply_to_session(&mut session);
+            }
+            left = self.app.process_new_http(session, shutdown).await;
+        }
     }
 }
 

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Version;
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE,
+};
 use parking_lot::Mutex;
 use pingora::http::RequestHeader;
 use pingora_core::protocols::http::HttpTask;
@@ -151,8 +153,9 @@ pub fn unpack(session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
 
 /// The body is whole now, whatever its framing was, and is stored as plain bytes.
 fn frame(request: &mut RequestHeader, length: usize) -> Result<()> {
-    request.remove_header(&TRANSFER_ENCODING);
-    request.remove_header(&EXPECT);
+    for name in [TRANSFER_ENCODING, EXPECT, UPGRADE, CONNECTION] {
+        request.remove_header(&name);
+    }
     request.insert_header(CONTENT_LENGTH, length)?;
     request.insert_header(ACCEPT_ENCODING, "identity")
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Memo;
 use xxhash_rust::xxh3::xxh3_128_with_secret;
@@ -13,6 +14,8 @@ use crate::tenant::Tenant;
 
 /// Bytes the memo may take. A finished question is about 200 bytes, so this is some 80,000 of them.
 const MEMO_BYTES_MAX: u64 = 16 << 20;
+/// Reading more than this takes milliseconds.
+const READ_IN_PLACE_MAX: usize = 1 << 20;
 /// What a question weighs beside its model's name.
 const QUESTION_BYTES: u64 = 192;
 
@@ -56,8 +59,24 @@ impl Questions {
         })
     }
 
-    /// What `body` asks.
-    pub fn read(&self, tenant: Tenant, api: Api, body: &[u8]) -> Arc<Question> {
+    /// What `body` asks. Large bodies are read off the proxy's threads.
+    pub async fn read(self: &Arc<Self>, tenant: Tenant, api: Api, body: &Bytes) -> Arc<Question> {
+        if body.len() <= READ_IN_PLACE_MAX {
+            return self.read_now(tenant, api, body);
+        }
+        let (questions, bytes) = (self.clone(), body.clone());
+        let read = tokio::task::spawn_blocking(move || questions.read_now(tenant, api, &bytes));
+        // Only a runtime that shuts down gives no answer.
+        let unread = |_| {
+            Arc::new(Question {
+                facts: Facts::default(),
+                digest: Err("unread"),
+            })
+        };
+        read.await.unwrap_or_else(unread)
+    }
+
+    fn read_now(&self, tenant: Tenant, api: Api, body: &[u8]) -> Arc<Question> {
         let key = MemoKey {
             tenant,
             api,

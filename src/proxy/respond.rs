@@ -9,6 +9,7 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_proxy::Session;
 
 use super::ctx::Ctx;
+use super::write;
 use crate::error::ApiError;
 use crate::key::Key;
 use crate::metrics::Outcome;
@@ -116,11 +117,9 @@ pub async fn json(
         signal.add_to(&mut head)?;
     }
     ctx.head_sent(status);
-    let downstream = session.as_downstream_mut();
-    downstream.write_response_header(head).await?;
-    downstream
-        .write_response_body(Bytes::from(body), true)
-        .await
+    write::head(session, head).await?;
+    write::body(session, Bytes::from(body)).await?;
+    write::end(session).await
 }
 
 /// Answers with an error.

@@ -1,6 +1,5 @@
-//! A client's request, steps 1 to 6: route, identify, read, key, look up, join.
+//! A client's request, steps 1 to 4: route, identify, read, key.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
@@ -8,29 +7,25 @@ use pingora_core::Result;
 use pingora_core::protocols::http::ServerSession;
 use pingora_proxy::Session;
 
-use super::answer::{self, Outlook};
 use super::body::{self, Body};
 use super::ctx::{Ctx, Role, Target};
 use super::fill::Asked;
 use super::question::Question;
 use super::respond::{self, Signal};
-use super::{LlmProxy, fill};
+use super::{LlmProxy, find};
 use crate::api::{Api, IGNORED_FIELDS_VERSION};
-use crate::cache::flights::{Joined, Lead};
-use crate::cache::now_ms;
 use crate::config::Scope;
 use crate::error::ApiError;
 use crate::key::{Key, KeyParts};
 use crate::metrics::Outcome;
 use crate::policy::{self, RequestControl};
-use crate::store::record::Record;
 use crate::tenant::Tenant;
 
 /// What is left of a body after an early answer is read for this long, so that the connection can
 /// be used again.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
-/// A request whose fills were given up by others this often asks for itself.
-const JOIN_ATTEMPTS_MAX: usize = 3;
+/// Pingora's HTTP/1 parser, which reads the fill's request, takes 256.
+const HEADERS_MAX: usize = 200;
 /// A body announced to be longer than the limit times this is not worth draining.
 const DRAIN_FACTOR: u64 = 4;
 
@@ -44,6 +39,10 @@ pub async fn serve(proxy: &LlmProxy, session: &mut Session, ctx: &mut Ctx) -> Re
     }
     if !request.raw_path_is_utf8() {
         let error = ApiError::bad_request("the path is not UTF-8");
+        return answer_early(session, ctx, &error, None).await;
+    }
+    if !path.starts_with('/') {
+        let error = ApiError::bad_request("the request target is no path");
         return answer_early(session, ctx, &error, None).await;
     }
     let route = proxy.router.route(path);
@@ -68,6 +67,10 @@ pub async fn serve(proxy: &LlmProxy, session: &mut Session, ctx: &mut Ctx) -> Re
         return Ok(false);
     };
 
+    if session.req_header().headers.len() > HEADERS_MAX {
+        let error = ApiError::too_many_headers(HEADERS_MAX);
+        return answer_early(session, ctx, &error, None).await;
+    }
     let limits = &proxy.limits;
     let body = body::read(
         session.as_downstream_mut(),
@@ -85,7 +88,7 @@ pub async fn serve(proxy: &LlmProxy, session: &mut Session, ctx: &mut Ctx) -> Re
             return answer_early(session, ctx, &ApiError::body_timeout(), None).await;
         }
     };
-    let question = proxy.questions.read(visit.tenant, api, &body);
+    let question = proxy.questions.read(visit.tenant, api, &body).await;
     ctx.account.model = question.facts.model.clone();
     let index = visit
         .named
@@ -108,22 +111,25 @@ pub async fn serve(proxy: &LlmProxy, session: &mut Session, ctx: &mut Ctx) -> Re
         target,
     };
     match key_of(proxy, session.as_downstream(), &visit, &asked, &question) {
-        Ok(key) => cached(proxy, session, ctx, &visit, asked, key).await?,
-        Err(reason) => uncached(proxy, session, ctx, &visit, asked, reason).await?,
+        Ok(key) => find::cached(proxy, session, ctx, &visit, asked, key).await?,
+        Err(reason) => find::uncached(proxy, session, ctx, &visit, asked, reason).await?,
     }
     Ok(true)
 }
 
 /// What is known before the body is.
-struct Visit {
+pub struct Visit {
     api: Option<Api>,
     named: Option<usize>,
     may_cache: bool,
-    simulate: bool,
+    /// The path says `/simulate`.
+    pub simulate: bool,
     rest: String,
     query: Option<String>,
-    control: RequestControl,
-    tenant: Tenant,
+    /// What the request says about the cache.
+    pub control: RequestControl,
+    /// Who asks.
+    pub tenant: Tenant,
 }
 
 /// The key, or why the request is not to be cached.
@@ -140,8 +146,11 @@ fn key_of(
     if visit.control.no_store {
         return Err("no-store");
     }
-    let body = question.digest?;
     let headers = &session.req_header().headers;
+    if policy::connection_takes_headers(headers) {
+        return Err("connection-header");
+    }
+    let body = question.digest?;
     let in_key: Vec<(&str, &[u8])> = asked
         .api
         .key_headers()
@@ -162,123 +171,6 @@ fn key_of(
         body: &body,
     };
     Ok(parts.key())
-}
-
-/// Steps 5 and 6: from a tier, from a fill that is under way, or by beginning one.
-async fn cached(
-    proxy: &LlmProxy,
-    session: &mut Session,
-    ctx: &mut Ctx,
-    visit: &Visit,
-    asked: Asked,
-    key: Key,
-) -> Result<()> {
-    ctx.account.key = Some(key);
-    let stored = if visit.control.no_cache {
-        None
-    } else {
-        proxy.cache.lookup(&key).await
-    };
-    let too_old = match stored {
-        Some(record) if visit.control.accepts_age(record.age_secs(now_ms())) => {
-            return hit(proxy, session, ctx, visit, &record).await;
-        }
-        stored => stored.is_some(),
-    };
-    if visit.control.only_if_cached {
-        let signal = Signal {
-            detail: Some("only-if-cached"),
-            ..Signal::of(Outcome::Bypass, Some(key))
-        };
-        ctx.account.outcome = Some(Outcome::Bypass);
-        return respond::error(session, ctx, &ApiError::only_if_cached(), Some(&signal)).await;
-    }
-    if too_old || visit.control.no_cache {
-        let lead = proxy.cache.begin(key, visit.tenant);
-        return lead_the_way(
-            proxy,
-            session,
-            ctx,
-            asked,
-            lead,
-            Signal::of(Outcome::Refresh, Some(key)),
-        )
-        .await;
-    }
-    let miss = Signal::of(Outcome::Miss, Some(key));
-    for _ in 0..JOIN_ATTEMPTS_MAX {
-        match proxy.cache.join(key, visit.tenant) {
-            Joined::Stored(record) => return hit(proxy, session, ctx, visit, &record).await,
-            Joined::Lead(lead) => {
-                return lead_the_way(proxy, session, ctx, asked, lead, miss).await;
-            }
-            Joined::Follow(mut follower) => {
-                let signal = Signal::of(Outcome::Coalesced, Some(key));
-                ctx.account.outcome = Some(signal.outcome);
-                let _following = proxy.following();
-                match answer::outlook(session, &mut follower, visit.tenant).await? {
-                    Outlook::Answer => {
-                        let usage = answer::follow(session, ctx, follower, &signal, false).await?;
-                        proxy.saved(ctx, usage);
-                        return Ok(());
-                    }
-                    Outlook::Abandoned => {}
-                    Outlook::Refused => break,
-                }
-            }
-        }
-    }
-    let lead = proxy.cache.begin(key, visit.tenant);
-    lead_the_way(proxy, session, ctx, asked, lead, miss).await
-}
-
-async fn uncached(
-    proxy: &LlmProxy,
-    session: &mut Session,
-    ctx: &mut Ctx,
-    visit: &Visit,
-    asked: Asked,
-    reason: &'static str,
-) -> Result<()> {
-    let signal = Signal {
-        detail: Some(reason),
-        ..Signal::of(Outcome::Bypass, None)
-    };
-    let lead = proxy.cache.alone(visit.tenant);
-    lead_the_way(proxy, session, ctx, asked, lead, signal).await
-}
-
-async fn hit(
-    proxy: &LlmProxy,
-    session: &mut Session,
-    ctx: &mut Ctx,
-    visit: &Visit,
-    record: &Arc<Record>,
-) -> Result<()> {
-    ctx.account.outcome = Some(Outcome::Hit);
-    answer::replay(session, ctx, record, visit.simulate).await?;
-    proxy.saved(ctx, record.usage);
-    Ok(())
-}
-
-/// Begins the fill and follows it like everyone else.
-async fn lead_the_way(
-    proxy: &LlmProxy,
-    session: &mut Session,
-    ctx: &mut Ctx,
-    asked: Asked,
-    lead: Lead,
-    signal: Signal,
-) -> Result<()> {
-    ctx.account.outcome = Some(signal.outcome);
-    if let Some(detail) = signal.detail {
-        ctx.account.detail = Some(detail.into());
-    }
-    let Lead { guard, follower } = lead;
-    fill::spawn(proxy, session, asked, guard, signal.key)?;
-    let _following = proxy.following();
-    answer::follow(session, ctx, follower, &signal, true).await?;
-    Ok(())
 }
 
 /// Leaves the request to pingora, which forwards it as it is.

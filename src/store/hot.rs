@@ -1,5 +1,6 @@
 //! The hot tier: parsed records in memory, weighted by bytes, scan-resistant.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use quick_cache::{Weighter, sync::Cache};
@@ -32,6 +33,16 @@ impl HotTier {
     /// Puts a record in, pushing out what was used least. A record heavier than a shard is not kept.
     pub fn insert(&self, record: Arc<Record>) {
         self.cache.insert(record.key, record);
+    }
+
+    /// Puts a record in that was read from a slower tier, unless there is one: that one is newer.
+    /// Returns the one that is there afterwards.
+    pub fn promote(&self, record: Arc<Record>) -> Arc<Record> {
+        let key = record.key;
+        let kept = self
+            .cache
+            .get_or_insert_with(&key, || Ok::<_, Infallible>(record.clone()));
+        kept.unwrap_or(record)
     }
 
     /// Takes a record out.

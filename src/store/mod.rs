@@ -97,16 +97,14 @@ impl Store {
 
     /// Looks in memory only; never blocks.
     pub fn get_hot(&self, key: &Key) -> Option<Arc<Record>> {
-        let record = self.hot.get(key).or_else(|| self.writer.pending(key))?;
-        self.metrics.tier_hits(Tier::Memory).inc();
-        Some(record)
+        self.hot.get(key).or_else(|| self.writer.pending(key))
     }
 
     /// Looks in memory, then on disk. Whatever goes wrong is a miss. The disk is only touched on
     /// the blocking pool.
-    pub async fn get(&self, key: &Key) -> Option<Arc<Record>> {
+    pub async fn get(&self, key: &Key) -> Option<(Arc<Record>, Tier)> {
         if let Some(record) = self.get_hot(key) {
-            return Some(record);
+            return Some((record, Tier::Memory));
         }
         let found = match self.disk.probe(key) {
             Probe::Found(bytes) => Record::decode_for(key, &bytes),
@@ -114,12 +112,7 @@ impl Store {
             Probe::MustBlock => self.read_blocking(*key).await?,
         };
         match found {
-            Ok(record) => {
-                self.metrics.tier_hits(Tier::Disk).inc();
-                let record = Arc::new(record);
-                self.hot.insert(record.clone());
-                Some(record)
-            }
+            Ok(record) => Some((self.hot.promote(Arc::new(record)), Tier::Disk)),
             Err(error) => {
                 self.metrics.store_corrupt_records.inc();
                 log::warn!("a stored record is not usable and is removed: {error} key={key}");

@@ -127,7 +127,9 @@ proptest! {
     #[test]
     fn a_second_copy_of_a_key_is_refused(value in object(), seed: u64, ignore: bool) {
         let Json::Object(mut members) = value else { unreachable!() };
-        prop_assume!(!members.is_empty());
+        if members.is_empty() {
+            members.push(("a".into(), Json::Text("b".into())));
+        }
         let mut dice = Dice(seed);
         let copy = (members[dice.below(members.len())].0.clone(), Json::Lexeme("1".into()));
         let key = copy.0.clone();

@@ -1,0 +1,13 @@
+//! The rooms that are fuzzed, at the paths they have in the server.
+
+#[path = "../src/key/mod.rs"]
+pub mod key;
+
+#[path = "../src/api/mod.rs"]
+pub mod api;
+
+/// Of the store, the record's codec.
+pub mod store {
+    #[path = "../../src/store/record.rs"]
+    pub mod record;
+}
