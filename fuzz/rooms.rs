@@ -6,8 +6,10 @@ pub mod key;
 #[path = "../src/api/mod.rs"]
 pub mod api;
 
+#[path = "../src/store/record.rs"]
+pub mod record;
+
 /// Of the store, the record's codec.
 pub mod store {
-    #[path = "../../src/store/record.rs"]
-    pub mod record;
+    pub use crate::record;
 }
