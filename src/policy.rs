@@ -130,11 +130,12 @@ pub fn is_hop_by_hop(name: &str) -> bool {
     HOP_BY_HOP.contains(&name)
 }
 
-/// Whether `Connection` takes away headers other than its own: what the upstream gets is then not
-/// what the request seems to say.
-pub fn connection_takes_headers(headers: &HeaderMap) -> bool {
-    let harmless = |name: &String| name == "close" || is_hop_by_hop(name);
-    !listed_in_connection(headers).iter().all(harmless)
+/// Whether `Connection` takes away one of the headers that `counts`: what the upstream gets is then
+/// not what the request seems to say.
+pub fn connection_takes(headers: &HeaderMap, counts: impl Fn(&str) -> bool) -> bool {
+    listed_in_connection(headers)
+        .iter()
+        .any(|name| counts(name))
 }
 
 /// Headers that `Connection` declares to be about this connection.

@@ -28,6 +28,7 @@ pub(super) const GRAMMAR: Grammar = Grammar {
     label: "messages",
     path: "messages",
     ignored: &["metadata"],
+    ordered: &["output_config", "output_format", "tools"],
     key_headers: &["anthropic-version", "anthropic-beta"],
     facts,
     judge,

@@ -39,6 +39,7 @@ struct Grammar {
     label: &'static str,
     path: &'static str,
     ignored: &'static [&'static str],
+    ordered: &'static [&'static str],
     key_headers: &'static [&'static str],
     facts: fn(&Canonical) -> Facts,
     judge: fn(&Facts, Form) -> Box<dyn Judge>,
@@ -89,6 +90,12 @@ impl Api {
     /// Top-level request fields that do not change the answer, see [`IGNORED_FIELDS_VERSION`].
     pub fn ignored_fields(self) -> &'static [&'static str] {
         self.grammar().ignored
+    }
+
+    /// Top-level request fields that hold schemas. Providers answer structured outputs in the order
+    /// of the schema's properties, so two orders are two questions.
+    pub fn ordered_fields(self) -> &'static [&'static str] {
+        self.grammar().ordered
     }
 
     /// Lower-case names of the request headers that change answers.

@@ -17,6 +17,13 @@ pub(super) const GRAMMAR: Grammar = Grammar {
         "prompt_cache_key",
         "prompt_cache_retention",
     ],
+    ordered: &[
+        "functions",
+        "guided_json",
+        "response_format",
+        "structured_outputs",
+        "tools",
+    ],
     key_headers: &["openai-beta"],
     facts,
     judge: choices::judge,

@@ -11,6 +11,7 @@ pub(super) const GRAMMAR: Grammar = Grammar {
     label: "completions",
     path: "completions",
     ignored: &["user"],
+    ordered: &["guided_json", "response_format", "structured_outputs"],
     key_headers: &["openai-beta"],
     facts,
     judge: choices::judge,

@@ -23,6 +23,7 @@ pub(super) const GRAMMAR: Grammar = Grammar {
     label: "embeddings",
     path: "embeddings",
     ignored: &["user"],
+    ordered: &[],
     key_headers: &["openai-beta"],
     facts,
     judge,

@@ -33,6 +33,7 @@ pub(super) const GRAMMAR: Grammar = Grammar {
         "prompt_cache_key",
         "prompt_cache_retention",
     ],
+    ordered: &["text", "tools"],
     key_headers: &["openai-beta"],
     facts,
     judge,

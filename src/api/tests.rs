@@ -7,7 +7,7 @@ pub(super) type Keep = Result<(), &'static str>;
 
 /// Facts of a request body.
 pub(super) fn facts(api: Api, json: &str) -> Facts {
-    match canonicalize(json.as_bytes(), api.ignored_fields()) {
+    match canonicalize(json.as_bytes(), api.ignored_fields(), api.ordered_fields()) {
         Ok(body) => api.facts(&body),
         Err(_) => panic!("not canonical: {json}"),
     }

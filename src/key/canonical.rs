@@ -119,8 +119,9 @@ impl Reject {
 }
 
 /// The canonical form of `body`. Top-level members with a key in `ignored` are read as strictly as
-/// the others and then left out.
-pub fn canonicalize(body: &[u8], ignored: &[&str]) -> Result<Canonical, Reject> {
+/// the others and then left out. Objects inside those with a key in `ordered` keep the order of
+/// their members: it means something there.
+pub fn canonicalize(body: &[u8], ignored: &[&str], ordered: &[&str]) -> Result<Canonical, Reject> {
     if body.len() > BODY_BYTES_MAX {
         return Err(Reject::TooLong);
     }
@@ -128,7 +129,7 @@ pub fn canonicalize(body: &[u8], ignored: &[&str]) -> Result<Canonical, Reject> 
         return Err(Reject::InvalidUtf8);
     }
     let moves_max = MOVES_FREE + MOVES_PER_BYTE_MAX * body.len();
-    Scanner::new(body, moves_max).canonical(ignored)
+    Scanner::new(body, moves_max, ordered).canonical(ignored)
 }
 
 impl Canonical {

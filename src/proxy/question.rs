@@ -92,7 +92,7 @@ impl Questions {
 }
 
 fn ask(api: Api, body: &[u8]) -> Question {
-    match canonicalize(body, api.ignored_fields()) {
+    match canonicalize(body, api.ignored_fields(), api.ordered_fields()) {
         Ok(canonical) => {
             let facts = api.facts(&canonical);
             let digest = facts.bypass.map_or_else(|| Ok(canonical.digest()), Err);

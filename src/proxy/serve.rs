@@ -19,7 +19,7 @@ use crate::error::ApiError;
 use crate::key::{Key, KeyParts};
 use crate::metrics::Outcome;
 use crate::policy::{self, RequestControl};
-use crate::tenant::Tenant;
+use crate::tenant::{self, Tenant};
 
 /// What is left of a body after an early answer is read for this long, so that the connection can
 /// be used again.
@@ -147,13 +147,13 @@ fn key_of(
         return Err("no-store");
     }
     let headers = &session.req_header().headers;
-    if policy::connection_takes_headers(headers) {
+    let key_headers = asked.api.key_headers();
+    let counts = |name: &str| tenant::identifies(name) || key_headers.contains(&name);
+    if policy::connection_takes(headers, counts) {
         return Err("connection-header");
     }
     let body = question.digest?;
-    let in_key: Vec<(&str, &[u8])> = asked
-        .api
-        .key_headers()
+    let in_key: Vec<(&str, &[u8])> = key_headers
         .iter()
         .flat_map(|name| headers.get_all(*name).iter().map(|v| (*name, v.as_bytes())))
         .collect();

@@ -96,6 +96,19 @@ impl Sorter {
         Ok(())
     }
 
+    /// Refuses equal keys and leaves the order as it is.
+    pub(super) fn find_duplicate(&self, text: &[u8], members: &[Member]) -> Result<(), Reject> {
+        if members.is_sorted_by(|a, b| a.key(text) < b.key(text)) {
+            return Ok(());
+        }
+        let mut keys: Vec<&[u8]> = members.iter().map(|member| member.key(text)).collect();
+        keys.sort_unstable();
+        match keys.windows(2).any(|pair| pair[0] == pair[1]) {
+            true => Err(Reject::DuplicateKey),
+            false => Ok(()),
+        }
+    }
+
     /// Writes the members in the order of the list, beginning at `start`. The longest one, often
     /// nearly all of the object, is moved in place; only the others go through the scratch buffer.
     fn rearrange(&mut self, text: &mut [u8], members: &mut [Member], start: usize) {

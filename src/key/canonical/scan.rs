@@ -18,6 +18,10 @@ pub(super) struct Scanner<'a> {
     /// Members of all objects that are open, the innermost one's last.
     members: Vec<Member>,
     sorter: Sorter,
+    /// Top-level keys, in canonical spelling, under which members keep their order.
+    ordered: Vec<Cow<'a, [u8]>>,
+    /// Inside one of them.
+    keeps_order: bool,
 }
 
 /// A top-level key to leave out, in canonical spelling.
@@ -28,7 +32,7 @@ struct Ignored<'a> {
 
 impl<'a> Scanner<'a> {
     /// `body` must be UTF-8.
-    pub(super) fn new(body: &'a [u8], moves_max: usize) -> Scanner<'a> {
+    pub(super) fn new(body: &'a [u8], moves_max: usize, ordered: &[&'a str]) -> Scanner<'a> {
         Scanner {
             body,
             at: 0,
@@ -37,6 +41,8 @@ impl<'a> Scanner<'a> {
             out: Vec::with_capacity(body.len() + body.len() / 8),
             members: Vec::new(),
             sorter: Sorter::new(moves_max),
+            ordered: ordered.iter().map(|key| spelled(key)).collect(),
+            keeps_order: false,
         }
     }
 
@@ -123,7 +129,12 @@ impl<'a> Scanner<'a> {
                 _ => return Err(self.invalid()),
             }
         }
-        self.sorter.sort(&mut self.out, &mut self.members[base..])?;
+        if self.keeps_order {
+            self.sorter
+                .find_duplicate(&self.out, &self.members[base..])?;
+        } else {
+            self.sorter.sort(&mut self.out, &mut self.members[base..])?;
+        }
         self.at += 1;
         Ok(())
     }
@@ -142,7 +153,15 @@ impl<'a> Scanner<'a> {
         }
         self.at += 1;
         self.skip_space();
-        self.value(depth)?;
+        if depth == 1 && !self.ordered.is_empty() {
+            self.flush();
+            let key = &self.out[start + 1..key_end - 1];
+            self.keeps_order = self.ordered.iter().any(|ordered| **ordered == *key);
+            self.value(depth)?;
+            self.keeps_order = false;
+        } else {
+            self.value(depth)?;
+        }
         let end = self.written();
         self.skip_space();
         Ok(Member::new(start, key_end, end))
