@@ -47,6 +47,7 @@ pub struct Recorder {
     judge: Option<Box<dyn Judge>>,
     status: u16,
     stream: bool,
+    content_length: Option<u64>,
     received: usize,
     /// The upstream marks the end of the body by closing the connection, which a break does too.
     close_delimited: bool,
@@ -63,6 +64,7 @@ impl Recorder {
             judge: None,
             status: 0,
             stream: false,
+            content_length: None,
             received: 0,
             close_delimited: false,
         }
@@ -82,6 +84,7 @@ impl Recorder {
             self.flight.end(End::Failed(error));
             return;
         }
+        self.content_length = content_length;
         self.close_delimited = content_length.is_none()
             && !headers.contains_key(http::header::TRANSFER_ENCODING)
             && head.version != http::Version::HTTP_2;
@@ -191,10 +194,12 @@ impl HandleMiss for RecordMiss {
             return Ok(());
         }
         self.0.received += data.len();
+        // Over HTTP/2 the end may come in a frame of its own, behind the last byte.
+        let last = eof || self.0.content_length == Some(self.0.received as u64);
         if let Some(judge) = &mut self.0.judge {
             judge.push(&data);
         }
-        self.0.flight.push(data, eof).await;
+        self.0.flight.push(data, last).await;
         Ok(())
     }
 

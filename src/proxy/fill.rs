@@ -10,9 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Version;
-use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
 use parking_lot::Mutex;
 use pingora::http::RequestHeader;
 use pingora_core::protocols::http::HttpTask;
@@ -153,7 +151,7 @@ pub fn unpack(session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
 
 /// The body is whole now, whatever its framing was, and is stored as plain bytes.
 fn frame(request: &mut RequestHeader, length: usize) -> Result<()> {
-    for name in [TRANSFER_ENCODING, EXPECT, UPGRADE, CONNECTION] {
+    for name in [TRANSFER_ENCODING, EXPECT, UPGRADE] {
         request.remove_header(&name);
     }
     request.insert_header(CONTENT_LENGTH, length)?;

@@ -26,3 +26,4 @@ mod shutdown;
 mod signals;
 mod tls_h2;
 mod upstreams;
+mod wire;

@@ -193,7 +193,7 @@ async fn final_head<R: AsyncRead + Unpin>(
         let head = head(reader).await?;
         match head.status {
             100 => *continues += 1,
-            101..200 => {}
+            102..200 => {}
             _ => return Ok(head),
         }
     }

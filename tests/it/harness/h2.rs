@@ -121,6 +121,11 @@ impl H2Answer {
         })
     }
 
+    /// How often `text` has arrived so far.
+    pub fn count(&self, text: &str) -> usize {
+        self.gathering.count(text)
+    }
+
     /// Reads the rest.
     pub async fn finish(mut self) -> Answer {
         let end = loop {

@@ -131,6 +131,15 @@ impl Reply {
         self
     }
 
+    /// Says its length, and ends this long after its last byte: over HTTP/2 in a frame of its own.
+    pub fn ending_apart(mut self, gap: Duration) -> Self {
+        let length = self.bytes().len().to_string();
+        self = self.header("content-length", &length);
+        self.sized = false;
+        self.steps.push(Step::Pause(gap));
+        self
+    }
+
     /// All bytes this answer sends.
     pub fn bytes(&self) -> Bytes {
         let sent = self.steps.iter().filter_map(|step| match step {
