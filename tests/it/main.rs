@@ -21,6 +21,7 @@ mod isolation;
 mod judging;
 mod key;
 mod layers;
+mod readers;
 mod routing;
 mod shutdown;
 mod signals;
