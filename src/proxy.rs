@@ -25,7 +25,7 @@ use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
 use http::StatusCode;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::CONTENT_LENGTH;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_cache::{CacheKey, CacheMeta, NoCacheReason, RespCacheable};
 use pingora_core::modules::http::HttpModules;
@@ -166,14 +166,8 @@ impl ProxyHttp for LlmProxy {
         ctx.in_flight = Some(InFlight::of(&self.cache.metrics().requests_in_flight));
         let downstream = session.as_downstream_mut();
         downstream.set_write_timeout(Some(self.limits.write_timeout));
-        // Without this, a client that sends its next request early is cut off in mid-answer. Not
-        // with chunks, though: pingora's parser takes an empty size line for the end of the body,
-        // and what follows must then not pass for a request.
-        let chunked = downstream
-            .req_header()
-            .headers
-            .contains_key(TRANSFER_ENCODING);
-        downstream.set_pipelining_enabled(!chunked);
+        // Without this, a client that sends its next request early is cut off in mid-answer.
+        downstream.set_pipelining_enabled(true);
         Ok(())
     }
 
