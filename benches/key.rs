@@ -4,7 +4,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use llm_cache_server::key::canonical::canonicalize;
+use llm_cache_server::key::canonical::{Sorting, canonicalize};
 
 const SIZES: [(&str, usize); 4] = [
     ("1KB", 1_000),
@@ -54,7 +54,7 @@ fn digest(c: &mut Criterion) {
                 body.as_bytes(),
                 |b, body| {
                     b.iter(|| {
-                        canonicalize(black_box(body), IGNORED, &[])
+                        canonicalize(black_box(body), IGNORED, Sorting::Everywhere)
                             .map(|canonical| canonical.digest())
                     });
                 },

@@ -21,8 +21,12 @@ pub fn init(format: LogFormat, level: LevelFilter) {
     // Others stay quiet at every level: at debug, libraries print headers, and with them
     // credentials. What pingora's proxy says about single connections is in the access line.
     builder.filter_level(level.min(LevelFilter::Error));
-    for client_trouble in ["pingora_proxy", "pingora_core::apps"] {
-        builder.filter_module(client_trouble, LevelFilter::Off);
+    for trouble_of_single_connections in [
+        "pingora_proxy",
+        "pingora_core::apps",
+        "pingora_core::connectors",
+    ] {
+        builder.filter_module(trouble_of_single_connections, LevelFilter::Off);
     }
     builder.filter_module("llm_cache_server", level);
     builder.filter_module(ACCESS, level);
@@ -148,6 +152,9 @@ fn is_client_trouble(record: &Record<'_>) -> bool {
 }
 
 fn text(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
+    if is_client_trouble(record) {
+        return Ok(());
+    }
     let time = out.timestamp_millis();
     writeln!(
         out,

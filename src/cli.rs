@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config, Source};
 use crate::{access_log, demo, server};
@@ -30,29 +30,23 @@ const DEMO_START_MAX: Duration = Duration::from_secs(20);
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
-    #[command(flatten)]
-    config: ConfigFile,
+    /// The YAML file [default: conf/llm-cache-server.yaml if it exists, else embedded defaults]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Run the server (the default)
-    Run(ConfigFile),
+    Run,
     /// Load the configuration, build everything it asks for, print every error, and exit
-    Check(ConfigFile),
+    Check,
     /// Show what the cache does, with a stand-in LLM: needs no key and no network
     Demo,
     /// Ask a running server whether it is ready; exit 0 if it is
-    Healthcheck(ConfigFile),
+    Healthcheck,
     /// Print the JSON Schema of the configuration file
     Schema,
-}
-
-#[derive(Args)]
-struct ConfigFile {
-    /// The YAML file [default: conf/llm-cache-server.yaml if it exists, else embedded defaults]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
 }
 
 /// Runs what the arguments ask for.
@@ -68,17 +62,18 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    match cli.command.unwrap_or(Command::Run(cli.config)) {
-        Command::Run(file) => with_config(&file, run),
-        Command::Check(file) => with_config(&file, check),
+    let file = cli.config.as_deref();
+    match cli.command.unwrap_or(Command::Run) {
+        Command::Run => with_config(file, run),
+        Command::Check => with_config(file, check),
         Command::Demo => exit_code(play_demo()),
-        Command::Healthcheck(file) => with_config(&file, healthcheck),
+        Command::Healthcheck => with_config(file, healthcheck),
         Command::Schema => schema(),
     }
 }
 
-fn with_config(file: &ConfigFile, then: fn(Config) -> ExitCode) -> ExitCode {
-    match load(file.config.as_deref()) {
+fn with_config(file: Option<&Path>, then: fn(Config) -> ExitCode) -> ExitCode {
+    match load(file) {
         Ok(config) => then(config),
         Err(errors) => {
             eprintln!("{errors}");

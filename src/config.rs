@@ -90,7 +90,7 @@ pub struct Limits {
     pub fills_max: usize,
     /// How long a fill may go on after its last client left.
     pub fill_detached_max: Duration,
-    /// A client that takes no byte for so long is dropped.
+    /// A client whose answer makes no progress for so long is dropped.
     pub write_timeout: Duration,
 }
 

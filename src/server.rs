@@ -122,8 +122,14 @@ pub fn run(config: Config) -> Result<(), ServerError> {
         }
         Ok(())
     });
-    cache.store().close();
-    log::info!("closed");
+    // Writing what is queued may take a while; a signal ends that, too.
+    runtime.block_on(async {
+        tokio::select! {
+            _ = tokio::task::spawn_blocking(|| cache.store().close()) => log::info!("closed"),
+            () = signals.next() => log::warn!("another signal, answers not written yet are lost"),
+        }
+    });
+    runtime.shutdown_background();
     outcome
 }
 

@@ -21,7 +21,16 @@ const IDENTITY_WORDS: &[&str] = &[
 ];
 /// Gateways steer routing, and with it the answer, by headers that begin like this.
 const IDENTITY_PREFIXES: &[&str] = &["cf-aig-", "helicone-", "x-portkey-", "x-litellm-"];
-/// The headers of [`IDENTITY_HEADERS`] that a provider accepts as a credential.
+/// Headers of gateways that name one exchange and are different each time.
+const EXCHANGE_SUFFIXES: &[&str] = &[
+    "-call-id",
+    "-metadata",
+    "-request-id",
+    "-session-id",
+    "-session-path",
+    "-trace-id",
+];
+/// The headers that a provider accepts as a credential.
 pub const CREDENTIAL_HEADERS: &[&str] =
     &["authorization", "x-api-key", "api-key", "x-goog-api-key"];
 /// Keeps these digests apart from every other use of BLAKE3.
@@ -68,10 +77,13 @@ impl Tenant {
 
 /// Whether a header of this name counts towards the tenant.
 pub fn identifies(name: &str) -> bool {
-    IDENTITY_WORDS.iter().any(|word| name.contains(word))
-        || IDENTITY_PREFIXES
+    let steers = IDENTITY_PREFIXES
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+        && !EXCHANGE_SUFFIXES
             .iter()
-            .any(|prefix| name.starts_with(prefix))
+            .any(|suffix| name.ends_with(suffix));
+    steers || IDENTITY_WORDS.iter().any(|word| name.contains(word))
 }
 
 /// Whether a request brings a credential of its own.

@@ -28,7 +28,7 @@ pub(super) const GRAMMAR: Grammar = Grammar {
     label: "messages",
     path: "messages",
     ignored: &["metadata"],
-    ordered: &["output_config", "output_format", "tools"],
+    sorted: &["system", "thinking", "tool_choice"],
     key_headers: &["anthropic-version", "anthropic-beta"],
     facts,
     judge,

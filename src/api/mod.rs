@@ -39,7 +39,7 @@ struct Grammar {
     label: &'static str,
     path: &'static str,
     ignored: &'static [&'static str],
-    ordered: &'static [&'static str],
+    sorted: &'static [&'static str],
     key_headers: &'static [&'static str],
     facts: fn(&Canonical) -> Facts,
     judge: fn(&Facts, Form) -> Box<dyn Judge>,
@@ -92,10 +92,11 @@ impl Api {
         self.grammar().ignored
     }
 
-    /// Top-level request fields that hold schemas. Providers answer structured outputs in the order
-    /// of the schema's properties, so two orders are two questions.
-    pub fn ordered_fields(self) -> &'static [&'static str] {
-        self.grammar().ordered
+    /// Top-level request fields inside which the order of keys means nothing. Inside all others it is
+    /// part of the question: providers answer structured outputs in the order of a schema's
+    /// properties, and servers take schemas under many names.
+    pub fn sorted_fields(self) -> &'static [&'static str] {
+        self.grammar().sorted
     }
 
     /// Lower-case names of the request headers that change answers.

@@ -11,7 +11,7 @@ pub(super) const GRAMMAR: Grammar = Grammar {
     label: "completions",
     path: "completions",
     ignored: &["user"],
-    ordered: &["guided_json", "response_format", "structured_outputs"],
+    sorted: &["logit_bias", "stop", "stream_options"],
     key_headers: &["openai-beta"],
     facts,
     judge: choices::judge,

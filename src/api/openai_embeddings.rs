@@ -23,7 +23,7 @@ pub(super) const GRAMMAR: Grammar = Grammar {
     label: "embeddings",
     path: "embeddings",
     ignored: &["user"],
-    ordered: &[],
+    sorted: &[],
     key_headers: &["openai-beta"],
     facts,
     judge,

@@ -6,11 +6,12 @@
 //! from before the first byte, racing the client's disconnect, and telling an end from a break.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::key::Key;
 use crate::metrics::Metrics;
 use crate::store::Store;
+pub use crate::store::now_ms;
 use crate::store::record::Record;
 use crate::tenant::Tenant;
 use flights::{FlightLimits, Flights, Joined, Lead};
@@ -82,12 +83,4 @@ impl Cache {
     pub fn ttl(&self) -> Duration {
         self.ttl
     }
-}
-
-/// Milliseconds since the Unix epoch.
-pub fn now_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -94,7 +94,8 @@ impl Recorder {
         self.stream = form == Some(crate::api::Form::Stream);
         self.refused = if self.subject.key.is_none() {
             Some("bypass")
-        } else if !head.status.is_success() {
+        } else if head.status != StatusCode::OK {
+            // Other kinds of success are parts of an answer, or promises of one.
             Some("status")
         } else if policy::is_encoded(headers) {
             Some("encoded")

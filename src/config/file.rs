@@ -98,7 +98,7 @@ pub struct Limits {
     pub fills_max: usize,
     /// How long an answer may go on being fetched after its last client left.
     pub fill_detached_max: Span,
-    /// A client that takes no byte of its answer for so long is dropped.
+    /// A client is dropped if its answer makes no progress for so long. Kernels buffer megabytes, so at the default a client needs about 50 KB/s.
     pub write_timeout: Span,
 }
 

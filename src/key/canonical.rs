@@ -118,10 +118,24 @@ impl Reject {
     }
 }
 
+/// Where the order of an object's members means nothing, so that all orders are one question. The
+/// top level is always sorted.
+#[derive(Clone, Copy, Debug)]
+pub enum Sorting<'a> {
+    /// In every object.
+    Everywhere,
+    /// Inside these top-level members. Everywhere else the order is part of the question: schemas
+    /// hide under many names, and providers answer in the order of a schema's properties.
+    Within(&'a [&'a str]),
+}
+
 /// The canonical form of `body`. Top-level members with a key in `ignored` are read as strictly as
-/// the others and then left out. Objects inside those with a key in `ordered` keep the order of
-/// their members: it means something there.
-pub fn canonicalize(body: &[u8], ignored: &[&str], ordered: &[&str]) -> Result<Canonical, Reject> {
+/// the others and then left out. `sorting` says where the order of members means nothing.
+pub fn canonicalize(
+    body: &[u8],
+    ignored: &[&str],
+    sorting: Sorting<'_>,
+) -> Result<Canonical, Reject> {
     if body.len() > BODY_BYTES_MAX {
         return Err(Reject::TooLong);
     }
@@ -129,7 +143,7 @@ pub fn canonicalize(body: &[u8], ignored: &[&str], ordered: &[&str]) -> Result<C
         return Err(Reject::InvalidUtf8);
     }
     let moves_max = MOVES_FREE + MOVES_PER_BYTE_MAX * body.len();
-    Scanner::new(body, moves_max, ordered).canonical(ignored)
+    Scanner::new(body, moves_max, sorting).canonical(ignored)
 }
 
 impl Canonical {

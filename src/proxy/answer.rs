@@ -36,7 +36,9 @@ pub async fn replay(
         age_ttl: Some((record.age_secs(now), ttl)),
         ..Signal::of(Outcome::Hit, Some(record.key))
     };
-    let paced = simulate && record.stream;
+    // Over HTTP/1.0 a paced answer could not be told from a broken one.
+    let http10 = session.req_header().version == Version::HTTP_10;
+    let paced = simulate && record.stream && !http10;
     // Pingora sends every piece of a chunked body at once, and collects those of a counted one.
     let length = (!paced).then_some(record.body.len() as u64);
     let mut head = respond::head(
@@ -74,8 +76,16 @@ pub async fn follow(
             respond::error(session, ctx, &error, Some(signal)).await?;
             return Ok(None);
         }
-        Err(End::Broken(why)) => return broken(ctx, why),
-        Err(End::Complete) => return broken(ctx, "no-head"),
+        Err(end) => {
+            ctx.account.detail = Some(match end {
+                End::Broken(why) => why.into(),
+                _ => "no-head".into(),
+            });
+            let upstream = ctx.account.upstream.as_ref().map_or("", |u| u.name());
+            let error = ApiError::upstream_broken(upstream);
+            respond::error(session, ctx, &error, Some(signal)).await?;
+            return Ok(None);
+        }
     };
     let headers = if leader {
         &head.headers

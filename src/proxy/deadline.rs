@@ -16,7 +16,9 @@ use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::server::ShutdownWatch;
 use tokio::sync::Notify;
 
-/// How an HTTP/2 client without TLS begins. No HTTP/1 request does, and none is shorter.
+/// What an HTTP/2 client without TLS says first.
+const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The part of it that tells it from HTTP/1: requests can be shorter than the whole.
 const H2_PREFACE_START: &[u8; 4] = b"PRI ";
 
 tokio::task_local! {
@@ -72,9 +74,15 @@ impl<A: HttpServerApp + Send + Sync + 'static> Deadline<A> {
         if let Some(protocol) = stream.selected_alpn_proto() {
             return Some(protocol == ALPN::H2);
         }
+        let deadline = tokio::time::Instant::now() + self.header;
         let mut start = [0; H2_PREFACE_START.len()];
-        let peeked = tokio::time::timeout(self.header, stream.try_peek(&mut start)).await;
-        Some(peeked.ok()?.ok()? && start == *H2_PREFACE_START)
+        let peeked = tokio::time::timeout_at(deadline, stream.try_peek(&mut start)).await;
+        if !peeked.ok()?.ok()? || start != *H2_PREFACE_START {
+            return Some(false);
+        }
+        let mut preface = [0; H2_PREFACE.len()];
+        let peeked = tokio::time::timeout_at(deadline, stream.try_peek(&mut preface)).await;
+        Some(peeked.ok()?.ok()? && preface == *H2_PREFACE)
     }
 
     /// One request after the other. Pingora does the same, but looks for 24 bytes first, and health

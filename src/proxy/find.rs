@@ -52,15 +52,8 @@ pub async fn cached(
     }
     if too_old || visit.control.no_cache {
         let lead = proxy.cache.begin(key, visit.tenant);
-        return lead_the_way(
-            proxy,
-            session,
-            ctx,
-            asked,
-            lead,
-            Signal::of(Outcome::Refresh, Some(key)),
-        )
-        .await;
+        let refresh = Signal::of(Outcome::Refresh, Some(key));
+        return lead_the_way(proxy, session, ctx, asked, lead, refresh).await;
     }
     let miss = Signal::of(Outcome::Miss, Some(key));
     for _ in 0..JOIN_ATTEMPTS_MAX {

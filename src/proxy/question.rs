@@ -9,7 +9,7 @@ use quick_cache::sync::Cache as Memo;
 use xxhash_rust::xxh3::xxh3_128_with_secret;
 
 use crate::api::{Api, Facts};
-use crate::key::canonical::canonicalize;
+use crate::key::canonical::{Sorting, canonicalize};
 use crate::tenant::Tenant;
 
 /// Bytes the memo may take. A finished question is about 200 bytes, so this is some 80,000 of them.
@@ -92,7 +92,11 @@ impl Questions {
 }
 
 fn ask(api: Api, body: &[u8]) -> Question {
-    match canonicalize(body, api.ignored_fields(), api.ordered_fields()) {
+    match canonicalize(
+        body,
+        api.ignored_fields(),
+        Sorting::Within(api.sorted_fields()),
+    ) {
         Ok(canonical) => {
             let facts = api.facts(&canonical);
             let digest = facts.bypass.map_or_else(|| Ok(canonical.digest()), Err);

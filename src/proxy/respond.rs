@@ -89,11 +89,11 @@ pub fn head(
     }
     let bodiless = matches!(status, 204 | 304);
     match content_length {
-        Some(length) => head.insert_header(CONTENT_LENGTH, length)?,
+        Some(length) if !bodiless => head.insert_header(CONTENT_LENGTH, length)?,
         None if !bodiless && session.req_header().version == Version::HTTP_11 => {
             head.insert_header(TRANSFER_ENCODING, "chunked")?;
         }
-        None => {}
+        Some(_) | None => {}
     }
     Ok(Box::new(head))
 }

@@ -46,8 +46,7 @@ pub async fn serve(proxy: &LlmProxy, session: &mut Session, ctx: &mut Ctx) -> Re
         return answer_early(session, ctx, &error, None).await;
     }
     let route = proxy.router.route(path);
-    let mut visit = Visit {
-        api: None,
+    let visit = Visit {
         named: route.upstream,
         may_cache: proxy.cache_default || route.cache,
         simulate: route.simulate,
@@ -61,12 +60,23 @@ pub async fn serve(proxy: &LlmProxy, session: &mut Session, ctx: &mut Ctx) -> Re
     let readable = request.method == Method::POST
         && policy::is_json_request(&request.headers)
         && !policy::is_encoded(&request.headers);
-    visit.api = route.api.filter(|_| readable);
-    let Some(api) = visit.api else {
-        pass_through(proxy, ctx, visit, route.api);
-        return Ok(false);
-    };
+    match route.api {
+        Some(api) if readable => ask(proxy, session, ctx, &visit, api).await,
+        api => {
+            pass_through(proxy, ctx, visit, api);
+            Ok(false)
+        }
+    }
+}
 
+/// Steps 3 and 4 of a request to an API: its body, what it asks, whom, and under which key.
+async fn ask(
+    proxy: &LlmProxy,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    visit: &Visit,
+    api: Api,
+) -> Result<bool> {
     if session.req_header().headers.len() > HEADERS_MAX {
         let error = ApiError::too_many_headers(HEADERS_MAX);
         return answer_early(session, ctx, &error, None).await;
@@ -110,16 +120,15 @@ pub async fn serve(proxy: &LlmProxy, session: &mut Session, ctx: &mut Ctx) -> Re
         body,
         target,
     };
-    match key_of(proxy, session.as_downstream(), &visit, &asked, &question) {
-        Ok(key) => find::cached(proxy, session, ctx, &visit, asked, key).await?,
-        Err(reason) => find::uncached(proxy, session, ctx, &visit, asked, reason).await?,
+    match key_of(proxy, session.as_downstream(), visit, &asked, &question) {
+        Ok(key) => find::cached(proxy, session, ctx, visit, asked, key).await?,
+        Err(reason) => find::uncached(proxy, session, ctx, visit, asked, reason).await?,
     }
     Ok(true)
 }
 
 /// What is known before the body is.
 pub struct Visit {
-    api: Option<Api>,
     named: Option<usize>,
     may_cache: bool,
     /// The path says `/simulate`.

@@ -9,7 +9,8 @@ use pingora::http::ResponseHeader;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
-/// A client has the write timeout for each of these: 4 KiB/s are enough at the default of 60 s.
+/// A client has the write timeout for each of these. What the kernel buffers comes on top: it may
+/// report room only once megabytes have left, so a client needs some 50 KB/s at the default of 60 s.
 const SLICE_BYTES: usize = 256 * 1024;
 
 /// Writes the head.

@@ -45,6 +45,8 @@ pub struct Disk {
     bytes_max: u64,
     bytes: AtomicU64,
     entries: AtomicI64,
+    /// Entries stored before this time are not believed.
+    valid_from_ms: AtomicU64,
 }
 
 /// What a look-up that must not block found.
@@ -127,6 +129,7 @@ impl Disk {
             bytes_max,
             bytes: AtomicU64::new(0),
             entries: AtomicI64::new(0),
+            valid_from_ms: AtomicU64::new(0),
         };
         disk.count().map_err(|e| failed(e.to_string()))?;
         Ok(disk)
@@ -263,6 +266,17 @@ impl Disk {
         if let Some(entries) = db.cf_handle(CF_ENTRIES) {
             db.compact_range_cf(entries, None::<&[u8]>, None::<&[u8]>);
         }
+    }
+
+    /// Believes nothing stored before `now_ms` any more, until the next start.
+    pub fn distrust(&self, now_ms: u64) {
+        log::error!("too many answers could not be written, older entries on disk are not used");
+        self.valid_from_ms.store(now_ms, Relaxed);
+    }
+
+    /// Whether an entry may be older than an answer that could not be written.
+    pub fn distrusts(&self, record: &Record) -> bool {
+        record.stored_ms < self.valid_from_ms.load(Relaxed)
     }
 
     /// Number of entries.

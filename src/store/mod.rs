@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 use tokio::sync::Semaphore;
@@ -106,17 +106,26 @@ impl Store {
         if let Some(record) = self.get_hot(key) {
             return Some((record, Tier::Memory));
         }
+        if self.writer.is_superseded(key) {
+            return None;
+        }
         let found = match self.disk.probe(key) {
             Probe::Found(bytes) => Record::decode_for(key, &bytes),
             Probe::Absent => return None,
             Probe::MustBlock => self.read_blocking(*key).await?,
         };
         match found {
+            Ok(record) if self.disk.distrusts(&record) => None,
             Ok(record) => Some((self.hot.promote(Arc::new(record)), Tier::Disk)),
+            Err(RecordError::Version(version)) => {
+                log::debug!("an entry has format version {version} and is removed key={key}");
+                self.writer.delete_damaged(*key);
+                None
+            }
             Err(error) => {
                 self.metrics.store_corrupt_records.inc();
                 log::warn!("a stored record is not usable and is removed: {error} key={key}");
-                self.writer.delete(*key);
+                self.writer.delete_damaged(*key);
                 None
             }
         }
@@ -173,6 +182,14 @@ impl Store {
         });
         read.await.ok().flatten()
     }
+}
+
+/// Milliseconds since the Unix epoch.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
+use crate::metrics::DropReason;
 
 fn options(dir: &TempDir, disk_bytes_max: u64) -> StoreOptions {
     StoreOptions {
@@ -96,6 +97,39 @@ fn a_newer_answer_replaces_the_older_one_in_every_tier() {
     let store = open(&options);
     assert_eq!(store.disk.entries(), 1);
     assert_eq!(runtime().block_on(body_of(&store, &new)), Some(new));
+    store.close();
+}
+
+#[test]
+fn an_answer_that_could_not_be_written_does_not_bring_the_older_one_back() {
+    let dir = TempDir::new().unwrap();
+    let mut options = options(&dir, 1 << 30);
+    options.write_queue_bytes_max = 64 << 10;
+    let old = record(1, b"old");
+    let store = open(&options);
+    store.put(old.clone());
+    store.close();
+
+    let store = open(&options);
+    let newer = Arc::new(Record {
+        body: Bytes::from(vec![7; 1 << 20]),
+        ..Record::clone(&old)
+    });
+    store.put(newer.clone());
+    assert_eq!(
+        store
+            .metrics
+            .store_writes_dropped(DropReason::QueueFull)
+            .get(),
+        1
+    );
+    let found = runtime().block_on(body_of(&store, &old));
+    assert_eq!(found, Some(newer.clone()), "memory has the newer one");
+    store.hot.remove(&old.key);
+    assert_eq!(runtime().block_on(body_of(&store, &old)), None);
+    store.close();
+    let store = open(&options);
+    assert_eq!(runtime().block_on(body_of(&store, &old)), None);
     store.close();
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::disk::Disk;
+use super::now_ms;
 use super::record::Record;
 use crate::key::Key;
 use crate::metrics::{DropReason, Metrics};
@@ -19,6 +20,8 @@ const QUEUE_LEN_MAX: usize = 16 * 1024;
 /// A batch is written once it is this large, or once the queue is empty.
 const BATCH_BYTES: usize = 4 << 20;
 const BATCH_LEN: usize = 512;
+/// Superseded keys that are remembered, 32 bytes each.
+const SUPERSEDED_MAX: usize = 64 * 1024;
 /// How often the size of the files is compared with the bound.
 const SIZE_CHECK_EVERY: Duration = Duration::from_secs(1);
 /// How often blob files may be rewritten to get back under the bound.
@@ -41,6 +44,10 @@ pub struct Writer {
 struct Shared {
     /// Queued and not yet on disk; read by look-ups, so that a dropped hot entry is still a hit.
     pending: Mutex<HashMap<Key, Arc<Record>>>,
+    /// Keys whose entry on disk is older than an answer that could not be written: it must not come
+    /// back when that answer leaves the memory. Deleted at the next opportunity.
+    superseded: Mutex<HashSet<Key>>,
+    disk: Arc<Disk>,
     queued_bytes: AtomicUsize,
     closed: AtomicBool,
     metrics: Arc<Metrics>,
@@ -56,6 +63,8 @@ impl Writer {
         let (queue, commands) = sync_channel(QUEUE_LEN_MAX);
         let shared = Arc::new(Shared {
             pending: Mutex::new(HashMap::new()),
+            superseded: Mutex::new(HashSet::new()),
+            disk: disk.clone(),
             queued_bytes: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             metrics,
@@ -85,6 +94,7 @@ impl Writer {
         let queued = self.shared.queued_bytes.fetch_add(weight, Relaxed) + weight;
         if queued > self.bytes_max || self.shared.closed.load(Relaxed) {
             self.shared.queued_bytes.fetch_sub(weight, Relaxed);
+            self.shared.supersede([record.key]);
             self.shared
                 .metrics
                 .store_writes_dropped(DropReason::QueueFull)
@@ -96,6 +106,7 @@ impl Writer {
             .lock()
             .insert(record.key, record.clone());
         if self.queue.try_send(Command::Put(record.clone())).is_err() {
+            self.shared.supersede([record.key]);
             self.shared.forget(&record);
             self.shared
                 .metrics
@@ -104,10 +115,24 @@ impl Writer {
         }
     }
 
-    /// Queues a deletion. With a full queue the entry stays, and is found out again when read.
+    /// Queues a deletion. With a full queue the entry stays on disk and is not used.
     pub fn delete(&self, key: Key) {
         self.shared.pending.lock().remove(&key);
-        let _ = self.queue.try_send(Command::Delete(key));
+        if self.queue.try_send(Command::Delete(key)).is_err() {
+            self.shared.supersede([key]);
+        }
+    }
+
+    /// Queues a deletion of what is on disk, unless a newer record waits to be written.
+    pub fn delete_damaged(&self, key: Key) {
+        if self.pending(&key).is_none() {
+            let _ = self.queue.try_send(Command::Delete(key));
+        }
+    }
+
+    /// Whether what the disk has for this key is older than an answer that could not be written.
+    pub fn is_superseded(&self, key: &Key) -> bool {
+        self.shared.superseded.lock().contains(key)
     }
 
     /// A record that waits to be written.
@@ -135,6 +160,17 @@ impl Writer {
 }
 
 impl Shared {
+    /// Notes that these keys have newer answers than the disk.
+    fn supersede(&self, keys: impl IntoIterator<Item = Key>) {
+        let mut superseded = self.superseded.lock();
+        superseded.extend(keys);
+        if superseded.len() > SUPERSEDED_MAX {
+            // Too many to remember each: nothing stored until now is believed any more.
+            superseded.clear();
+            self.disk.distrust(now_ms());
+        }
+    }
+
     fn forget(&self, record: &Arc<Record>) {
         self.queued_bytes.fetch_sub(record.weight(), Relaxed);
         let mut pending = self.pending.lock();
@@ -170,7 +206,10 @@ impl Work {
                     Err(TryRecvError::Disconnected) => open = false,
                 }
             }
-            self.write(&batch);
+            let idle = batch.taken.is_empty() && batch.deletes.is_empty();
+            if !idle || !self.shared.superseded.lock().is_empty() {
+                self.write(&batch);
+            }
             if !open {
                 return;
             }
@@ -178,25 +217,36 @@ impl Work {
     }
 
     fn write(&mut self, batch: &Batch) {
-        self.keep_bound();
         let count = batch.puts.len() as u64;
         let metrics = &self.shared.metrics;
+        let mut deletes: HashSet<Key> = self.shared.superseded.lock().clone();
+        deletes.extend(&batch.deletes);
         let written = if self.full {
-            self.disk.write([].into_iter(), batch.deletes.iter())
+            // What cannot be replaced must go: it is out of date.
+            deletes.extend(batch.puts.keys());
+            self.disk.write([].into_iter(), deletes.iter())
         } else {
-            self.disk.write(batch.puts.values(), batch.deletes.iter())
+            deletes.retain(|key| !batch.puts.contains_key(key));
+            self.disk.write(batch.puts.values(), deletes.iter())
         };
         match &written {
-            Ok(()) if self.full => metrics
-                .store_writes_dropped(DropReason::DiskFull)
-                .inc_by(count),
             Ok(()) => {
-                metrics.store_writes.inc_by(count);
+                let mut superseded = self.shared.superseded.lock();
+                superseded.retain(|key| !deletes.contains(key) && !batch.puts.contains_key(key));
+                drop(superseded);
+                if self.full {
+                    metrics
+                        .store_writes_dropped(DropReason::DiskFull)
+                        .inc_by(count);
+                } else {
+                    metrics.store_writes.inc_by(count);
+                }
                 if std::mem::take(&mut self.failing) {
                     log::warn!("the disk tier takes writes again");
                 }
             }
             Err(e) => {
+                self.shared.supersede(batch.puts.keys().copied());
                 metrics
                     .store_writes_dropped(DropReason::Error)
                     .inc_by(count);
@@ -208,13 +258,20 @@ impl Work {
         for record in &batch.taken {
             self.shared.forget(record);
         }
+        self.keep_bound();
     }
 
     /// Evicts when the bound is near, and stops writing while the files are beyond it.
     fn keep_bound(&mut self) {
-        match self.disk.evict() {
-            Ok(count) => self.shared.metrics.store_evictions.inc_by(count),
-            Err(e) => log::warn!("the disk tier cannot evict: {e}"),
+        loop {
+            match self.disk.evict() {
+                Ok(0) => break,
+                Ok(count) => self.shared.metrics.store_evictions.inc_by(count),
+                Err(e) => {
+                    log::warn!("the disk tier cannot evict: {e}");
+                    break;
+                }
+            }
         }
         if self.size_checked.elapsed() < SIZE_CHECK_EVERY {
             return;
@@ -223,9 +280,12 @@ impl Work {
         self.full = self.disk.is_full();
         if self.full && self.reclaimed.is_none_or(|at| at.elapsed() > RECLAIM_EVERY) {
             log::warn!("the disk tier has reached store.disk_bytes_max, reclaiming space");
-            self.disk.reclaim();
             self.reclaimed = Some(Instant::now());
-            self.full = self.disk.is_full();
+            let disk = self.disk.clone();
+            // On a thread nobody waits for: it takes long, and closing the database ends it.
+            let _ = std::thread::Builder::new()
+                .name("store-reclaim".into())
+                .spawn(move || disk.reclaim());
         }
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::order::{Member, Sorter};
 use super::text::{hex4, plain_len, push_char, spelled};
-use super::{Canonical, DEPTH_MAX, MEMBERS_MAX, Reject};
+use super::{Canonical, DEPTH_MAX, MEMBERS_MAX, Reject, Sorting};
 
 /// Reads one body.
 pub(super) struct Scanner<'a> {
@@ -18,9 +18,9 @@ pub(super) struct Scanner<'a> {
     /// Members of all objects that are open, the innermost one's last.
     members: Vec<Member>,
     sorter: Sorter,
-    /// Top-level keys, in canonical spelling, under which members keep their order.
-    ordered: Vec<Cow<'a, [u8]>>,
-    /// Inside one of them.
+    /// Top-level keys, in canonical spelling, under which members are sorted; `None`: under all.
+    sorted: Option<Vec<Cow<'a, [u8]>>>,
+    /// Inside another one.
     keeps_order: bool,
 }
 
@@ -32,7 +32,7 @@ struct Ignored<'a> {
 
 impl<'a> Scanner<'a> {
     /// `body` must be UTF-8.
-    pub(super) fn new(body: &'a [u8], moves_max: usize, ordered: &[&'a str]) -> Scanner<'a> {
+    pub(super) fn new(body: &'a [u8], moves_max: usize, sorting: Sorting<'a>) -> Scanner<'a> {
         Scanner {
             body,
             at: 0,
@@ -41,7 +41,10 @@ impl<'a> Scanner<'a> {
             out: Vec::with_capacity(body.len() + body.len() / 8),
             members: Vec::new(),
             sorter: Sorter::new(moves_max),
-            ordered: ordered.iter().map(|key| spelled(key)).collect(),
+            sorted: match sorting {
+                Sorting::Everywhere => None,
+                Sorting::Within(keys) => Some(keys.iter().map(|key| spelled(key)).collect()),
+            },
             keeps_order: false,
         }
     }
@@ -153,10 +156,11 @@ impl<'a> Scanner<'a> {
         }
         self.at += 1;
         self.skip_space();
-        if depth == 1 && !self.ordered.is_empty() {
+        if depth == 1 && self.sorted.is_some() {
             self.flush();
             let key = &self.out[start + 1..key_end - 1];
-            self.keeps_order = self.ordered.iter().any(|ordered| **ordered == *key);
+            let sorted = self.sorted.iter().flatten().any(|sorted| **sorted == *key);
+            self.keeps_order = !sorted;
             self.value(depth)?;
             self.keeps_order = false;
         } else {

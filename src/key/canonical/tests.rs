@@ -15,7 +15,7 @@ fn canonical(body: &[u8]) -> Result<String, &'static str> {
 }
 
 fn canonical_without(body: &[u8], ignored: &[&str]) -> Result<String, &'static str> {
-    match canonicalize(body, ignored, &[]) {
+    match canonicalize(body, ignored, Sorting::Everywhere) {
         Ok(canonical) => Ok(String::from_utf8(canonical.as_bytes().to_vec()).unwrap()),
         Err(reject) => Err(reject.reason()),
     }
@@ -32,7 +32,7 @@ fn check(body: &str, expected: &str) {
 
 #[track_caller]
 fn check_reject(body: &[u8], expected: Reject) {
-    let reject = canonicalize(body, &[], &[]).map(|canonical| canonical.text);
+    let reject = canonicalize(body, &[], Sorting::Everywhere).map(|canonical| canonical.text);
     assert_eq!(reject, Err(expected), "{}", String::from_utf8_lossy(body));
 }
 
@@ -185,9 +185,13 @@ fn the_lexeme_of_a_number_stays() {
             &format!("{{\"a\":[{number},{number}]}}"),
             &format!(r#"{{"a":[{number},{number}]}}"#),
         );
-        let digest = canonicalize(format!(r#"{{"a":{number}}}"#).as_bytes(), &[], &[])
-            .unwrap()
-            .digest();
+        let digest = canonicalize(
+            format!(r#"{{"a":{number}}}"#).as_bytes(),
+            &[],
+            Sorting::Everywhere,
+        )
+        .unwrap()
+        .digest();
         assert!(
             digests.insert(digest),
             "{number} has the digest of another number"
@@ -285,7 +289,7 @@ fn ignored_members_are_left_out_at_the_top_only() {
 fn top_level_members_are_found_by_their_key() {
     let body =
         r#"{ "z" : [1, {"b":2,"a":1}], "x":1, "model":"\u0067pt", "\n\"":true, "é": "", "n":-0 }"#;
-    let canonical = canonicalize(body.as_bytes(), &["x"], &[]).unwrap();
+    let canonical = canonicalize(body.as_bytes(), &["x"], Sorting::Everywhere).unwrap();
     for (key, expected) in [
         ("z", Some(r#"[1,{"a":1,"b":2}]"#)),
         ("model", Some(r#""gpt""#)),
@@ -300,13 +304,18 @@ fn top_level_members_are_found_by_their_key() {
     ] {
         assert_eq!(canonical.get(key), expected.map(str::as_bytes), "{key:?}");
     }
-    assert_eq!(canonicalize(b"{}", &[], &[]).unwrap().get(""), None);
+    assert_eq!(
+        canonicalize(b"{}", &[], Sorting::Everywhere)
+            .unwrap()
+            .get(""),
+        None
+    );
 }
 
 #[test]
 fn members_keep_their_order_where_it_means_something() {
     let text = |body: &str| {
-        let canonical = canonicalize(body.as_bytes(), &[], &["schema"]);
+        let canonical = canonicalize(body.as_bytes(), &[], Sorting::Within(&["z"]));
         canonical.map(|c| String::from_utf8(c.as_bytes().to_vec()).unwrap())
     };
     let body = r#"{"z":{"b":1,"a":2},"schema": {"b":{"y":1,"x":2},"a":[{"d":1,"c":2}]},"a":1}"#;
@@ -317,8 +326,8 @@ fn members_keep_their_order_where_it_means_something() {
     let escaped = body.replace("\"schema\"", "\"\\u0073chema\"");
     assert_eq!(text(&escaped).as_deref(), Ok(kept));
     assert_eq!(
-        text(r#"{"a":{"schema":{"b":1,"a":2}}}"#).as_deref(),
-        Ok(r#"{"a":{"schema":{"a":2,"b":1}}}"#)
+        text(r#"{"z":{"schema":{"b":1,"a":2}}}"#).as_deref(),
+        Ok(r#"{"z":{"schema":{"a":2,"b":1}}}"#)
     );
     for twice in [
         r#"{"schema":{"b":1,"a":2,"b":3}}"#,
