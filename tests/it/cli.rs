@@ -49,6 +49,14 @@ async fn check_accepts_a_good_file() {
 }
 
 #[tokio::test]
+async fn the_file_can_be_named_before_the_command() {
+    let dir = TempDir::new().unwrap();
+    let check = command(dir.path(), &["--config", "none.yaml", "check"], &[]).await;
+    assert_eq!(check.code, Some(64), "{check:?}");
+    assert!(check.stderr.contains("none.yaml"), "{check:?}");
+}
+
+#[tokio::test]
 async fn check_accepts_the_shipped_file() {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/llm-cache-server.yaml");
     let dir = TempDir::new().unwrap();

@@ -58,6 +58,18 @@ async fn a_client_that_trickles_its_header_is_dropped() {
 }
 
 #[tokio::test]
+async fn a_client_that_only_begins_like_http_2_is_dropped() {
+    let origin = origin().start().await;
+    let proxy = strict(&origin).await;
+    for start in ["PRI ", "PRI /health HTTP/1.1\r\nhost: a\r\n"] {
+        let mut client = TcpStream::connect(proxy.addr).await.unwrap();
+        client.write_all(start.as_bytes()).await.unwrap();
+        assert_eq!(until_closed(&mut client).await, b"", "{start:?}");
+    }
+    origin.was_called(0);
+}
+
+#[tokio::test]
 async fn a_connection_that_was_used_is_dropped_when_it_is_idle() {
     let origin = origin().start().await;
     let proxy = strict(&origin).await;

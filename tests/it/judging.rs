@@ -141,6 +141,11 @@ async fn answers_that_are_not_good_are_not_kept() {
             }),
             case("503 to a stream", stream(), |_| Reply::error(503, "busy")),
             case("400", json_answer(), |_| Reply::error(400, "no")),
+            case("a part of an answer", json_answer(), |call| {
+                let mut reply = llm::chat_json(call);
+                reply.status = 206;
+                reply.header("content-range", "bytes 0-99/100")
+            }),
             case("a 200 with an error body", json_answer(), |_| {
                 Reply::error(200, "no")
             }),

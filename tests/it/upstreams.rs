@@ -188,3 +188,17 @@ async fn connections_to_an_upstream_are_used_again() {
         "{connections} connections for {REQUESTS} requests"
     );
 }
+
+#[tokio::test]
+async fn an_answer_without_sense_is_a_502() {
+    // Nobody asked whether something has changed.
+    let origin = origin()
+        .answer(|_: &Call| Reply::new(304, "application/json", ""))
+        .start()
+        .await;
+    let proxy = proxy_before(&origin).await;
+    let answer = proxy.ask(&chat("not modified")).await;
+    answer.is_error(502);
+    assert_eq!(answer.outcome(), "miss");
+    origin.was_called(1);
+}
