@@ -162,11 +162,6 @@ impl FillGuard {
     pub fn flight(&self) -> &Arc<Flight> {
         &self.flight
     }
-
-    /// Whether anyone else can join.
-    pub fn is_shared(&self) -> bool {
-        self.key.is_some()
-    }
 }
 
 impl Drop for FillGuard {

@@ -115,7 +115,8 @@ impl Store {
             Probe::MustBlock => self.read_blocking(*key).await?,
         };
         match found {
-            Ok(record) if self.disk.distrusts(&record) => None,
+            // The second look is for an answer that came while the disk was read.
+            Ok(record) if self.disk.distrusts(&record) || self.writer.is_superseded(key) => None,
             Ok(record) => Some((self.hot.promote(Arc::new(record)), Tier::Disk)),
             Err(RecordError::Version(version)) => {
                 log::debug!("an entry has format version {version} and is removed key={key}");

@@ -134,6 +134,29 @@ fn an_answer_that_could_not_be_written_does_not_bring_the_older_one_back() {
 }
 
 #[test]
+fn an_older_answer_in_the_queue_does_not_outlive_a_newer_one_that_was_dropped() {
+    let dir = TempDir::new().unwrap();
+    let mut options = options(&dir, 1 << 30);
+    options.write_queue_bytes_max = 64 << 10;
+    let store = open(&options);
+    let old = record(1, b"old");
+    let newer = Arc::new(Record {
+        stored_ms: old.stored_ms + 1,
+        body: Bytes::from(vec![7; 1 << 20]),
+        ..Record::clone(&old)
+    });
+    store.put(old.clone());
+    store.put(newer);
+    store.hot.remove(&old.key);
+    // Whether the writer has the older one already or not.
+    assert_eq!(runtime().block_on(body_of(&store, &old)), None);
+    store.close();
+    let store = open(&options);
+    assert_eq!(runtime().block_on(body_of(&store, &old)), None);
+    store.close();
+}
+
+#[test]
 fn a_damaged_record_is_a_miss_a_counter_and_is_removed() {
     let dir = TempDir::new().unwrap();
     let options = options(&dir, 1 << 30);

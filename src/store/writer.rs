@@ -44,9 +44,10 @@ pub struct Writer {
 struct Shared {
     /// Queued and not yet on disk; read by look-ups, so that a dropped hot entry is still a hit.
     pending: Mutex<HashMap<Key, Arc<Record>>>,
-    /// Keys whose entry on disk is older than an answer that could not be written: it must not come
-    /// back when that answer leaves the memory. Deleted at the next opportunity.
-    superseded: Mutex<HashSet<Key>>,
+    /// Keys with an answer that could not be written, and when that was stored. Whatever is older
+    /// must not come back when the answer leaves the memory: not from the disk, where it is deleted
+    /// at the next opportunity, and not from the queue.
+    superseded: Mutex<HashMap<Key, u64>>,
     disk: Arc<Disk>,
     queued_bytes: AtomicUsize,
     closed: AtomicBool,
@@ -63,7 +64,7 @@ impl Writer {
         let (queue, commands) = sync_channel(QUEUE_LEN_MAX);
         let shared = Arc::new(Shared {
             pending: Mutex::new(HashMap::new()),
-            superseded: Mutex::new(HashSet::new()),
+            superseded: Mutex::new(HashMap::new()),
             disk: disk.clone(),
             queued_bytes: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
@@ -94,7 +95,7 @@ impl Writer {
         let queued = self.shared.queued_bytes.fetch_add(weight, Relaxed) + weight;
         if queued > self.bytes_max || self.shared.closed.load(Relaxed) {
             self.shared.queued_bytes.fetch_sub(weight, Relaxed);
-            self.shared.supersede([record.key]);
+            self.shared.supersede([(record.key, record.stored_ms)]);
             self.shared
                 .metrics
                 .store_writes_dropped(DropReason::QueueFull)
@@ -106,8 +107,8 @@ impl Writer {
             .lock()
             .insert(record.key, record.clone());
         if self.queue.try_send(Command::Put(record.clone())).is_err() {
-            self.shared.supersede([record.key]);
             self.shared.forget(&record);
+            self.shared.supersede([(record.key, record.stored_ms)]);
             self.shared
                 .metrics
                 .store_writes_dropped(DropReason::QueueFull)
@@ -119,7 +120,7 @@ impl Writer {
     pub fn delete(&self, key: Key) {
         self.shared.pending.lock().remove(&key);
         if self.queue.try_send(Command::Delete(key)).is_err() {
-            self.shared.supersede([key]);
+            self.shared.supersede([(key, now_ms())]);
         }
     }
 
@@ -132,7 +133,7 @@ impl Writer {
 
     /// Whether what the disk has for this key is older than an answer that could not be written.
     pub fn is_superseded(&self, key: &Key) -> bool {
-        self.shared.superseded.lock().contains(key)
+        self.shared.superseded.lock().contains_key(key)
     }
 
     /// A record that waits to be written.
@@ -160,14 +161,22 @@ impl Writer {
 }
 
 impl Shared {
-    /// Notes that these keys have newer answers than the disk.
-    fn supersede(&self, keys: impl IntoIterator<Item = Key>) {
-        let mut superseded = self.superseded.lock();
-        superseded.extend(keys);
-        if superseded.len() > SUPERSEDED_MAX {
-            // Too many to remember each: nothing stored until now is believed any more.
-            superseded.clear();
-            self.disk.distrust(now_ms());
+    /// Notes that these keys have an answer, stored at that time, which could not be written.
+    fn supersede(&self, answers: impl IntoIterator<Item = (Key, u64)>) {
+        for (key, stored_ms) in answers {
+            let mut superseded = self.superseded.lock();
+            let newest = superseded.entry(key).or_default();
+            *newest = stored_ms.max(*newest);
+            if superseded.len() > SUPERSEDED_MAX {
+                // Too many to remember each: nothing stored until now is believed any more.
+                superseded.clear();
+                self.disk.distrust(now_ms());
+            }
+            drop(superseded);
+            let mut pending = self.pending.lock();
+            if pending.get(&key).is_some_and(|p| p.stored_ms <= stored_ms) {
+                pending.remove(&key);
+            }
         }
     }
 
@@ -217,23 +226,33 @@ impl Work {
     }
 
     fn write(&mut self, batch: &Batch) {
-        let count = batch.puts.len() as u64;
         let metrics = &self.shared.metrics;
-        let mut deletes: HashSet<Key> = self.shared.superseded.lock().clone();
+        let superseded = self.shared.superseded.lock().clone();
+        let is_newest = |record: &Record| {
+            superseded
+                .get(&record.key)
+                .is_none_or(|at| *at < record.stored_ms)
+        };
+        let newest = || batch.puts.values().filter(|record| is_newest(record));
+        let mut deletes: HashSet<Key> = superseded.keys().copied().collect();
         deletes.extend(&batch.deletes);
+        let count = newest().count() as u64;
         let written = if self.full {
             // What cannot be replaced must go: it is out of date.
             deletes.extend(batch.puts.keys());
             self.disk.write([].into_iter(), deletes.iter())
         } else {
-            deletes.retain(|key| !batch.puts.contains_key(key));
-            self.disk.write(batch.puts.values(), deletes.iter())
+            for record in newest() {
+                deletes.remove(&record.key);
+            }
+            self.disk.write(newest(), deletes.iter())
         };
         match &written {
             Ok(()) => {
-                let mut superseded = self.shared.superseded.lock();
-                superseded.retain(|key| !deletes.contains(key) && !batch.puts.contains_key(key));
-                drop(superseded);
+                // What was superseded once more meanwhile has another time now.
+                let mut now_superseded = self.shared.superseded.lock();
+                now_superseded.retain(|key, at| superseded.get(key) != Some(at));
+                drop(now_superseded);
                 if self.full {
                     metrics
                         .store_writes_dropped(DropReason::DiskFull)
@@ -246,7 +265,8 @@ impl Work {
                 }
             }
             Err(e) => {
-                self.shared.supersede(batch.puts.keys().copied());
+                self.shared
+                    .supersede(batch.puts.values().map(|r| (r.key, r.stored_ms)));
                 metrics
                     .store_writes_dropped(DropReason::Error)
                     .inc_by(count);
