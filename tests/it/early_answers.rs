@@ -266,3 +266,18 @@ async fn pipelined_requests_are_answered_in_order_or_not_at_all() {
     }
     origin.was_called(2);
 }
+
+#[tokio::test]
+async fn after_a_400_of_the_servers_own() {
+    let origin = origin().start().await;
+    let proxy = proxy_before(&origin).await;
+    let mut h1 = proxy.h1().await;
+    for _ in 0..2 {
+        h1.write(b"OPTIONS * HTTP/1.1\r\nhost: proxy\r\n\r\n")
+            .await
+            .unwrap();
+        h1.read_answer().await.unwrap().is_error(400);
+        next_is_answered(&mut h1, false).await;
+    }
+    origin.was_called(1);
+}
