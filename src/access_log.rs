@@ -59,6 +59,8 @@ pub struct Line<'a> {
     pub key: Option<String>,
     /// First bytes of the tenant's digest, hex.
     pub tenant: Option<String>,
+    /// The trace it belongs to.
+    pub trace: Option<String>,
     /// Body bytes sent.
     pub bytes: usize,
     /// Until the answer's head.
@@ -122,6 +124,7 @@ fn fields(line: &Line<'_>) -> Map<String, Value> {
     text("model", line.model);
     text("key", line.key.as_deref());
     text("tenant", line.tenant.as_deref());
+    text("trace", line.trace.as_deref());
     text("detail", line.detail);
     text("error", line.error.as_deref());
     fields.insert("status".into(), Value::from(line.status));

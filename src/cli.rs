@@ -97,7 +97,13 @@ fn load(file: Option<&Path>) -> Result<Config, config::Errors> {
 
 fn run(config: Config) -> ExitCode {
     access_log::init(config.log.format, config.log.level);
-    exit_code(server::run(config))
+    match server::run(config) {
+        Err(e) if e.is_operators() => {
+            eprintln!("llm-cache-server: {e}");
+            EXIT_CONFIG.into()
+        }
+        result => exit_code(result),
+    }
 }
 
 fn check(config: Config) -> ExitCode {

@@ -46,6 +46,8 @@ pub struct Config {
     pub store: Store,
     /// How the server speaks.
     pub log: Log,
+    /// Where traces go; `None`: nowhere.
+    pub tracing: Option<Tracing>,
 }
 
 /// Where the server listens and how it runs.
@@ -108,6 +110,33 @@ pub struct Upstream {
     pub api_key: Option<ApiKey>,
     /// How long it may take.
     pub timeouts: Timeouts,
+    /// What its tokens cost; the first that fits a model counts.
+    pub prices: Vec<Price>,
+}
+
+/// What the tokens of some models cost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Price {
+    /// Patterns with `*` and `?`, at least one.
+    pub models: Vec<String>,
+    /// What they cost.
+    pub rate: Rate,
+}
+
+/// Dollars for a million tokens; finite and not negative.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// Of a question.
+    pub input: f64,
+    /// Of an answer.
+    pub output: f64,
+}
+
+impl Rate {
+    /// Dollars for (input, output) tokens.
+    pub fn dollars(self, (input, output): (u64, u64)) -> f64 {
+        (input as f64 * self.input + output as f64 * self.output) / 1e6
+    }
 }
 
 /// The key an upstream is asked with.
@@ -168,6 +197,17 @@ pub struct Log {
     pub format: LogFormat,
     /// The least important level that is written.
     pub level: log::LevelFilter,
+}
+
+/// Where traces go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tracing {
+    /// http or https, the full path of the collector's trace receiver.
+    pub endpoint: url::Url,
+    /// 0 to 1, of the requests whose client has no say in it.
+    pub sample_ratio: f64,
+    /// Not empty.
+    pub service_name: String,
 }
 
 /// Where the YAML comes from.

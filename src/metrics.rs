@@ -1,11 +1,14 @@
 //! Every metric: names, labels and buckets. Label values are closed sets; no client can add one.
 
 use prometheus::{
-    Encoder, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
+    CounterVec, Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Registry, TextEncoder,
 };
 
 pub use labels::{DropReason, Outcome, Tier, UpstreamErrorKind};
-use register::{counter, counters, gauge, gauges, latencies};
+use register::{amounts, counter, counters, gauge, gauges, latencies};
+
+use crate::config::Rate;
 
 mod labels;
 mod register;
@@ -21,12 +24,16 @@ pub struct Metrics {
     first_byte: HistogramVec,
     upstream_requests: IntCounterVec,
     upstream_errors: IntCounterVec,
+    upstream_first_byte: HistogramVec,
     tokens_spent: IntCounterVec,
     tokens_saved: IntCounterVec,
+    cost_spent: CounterVec,
+    cost_saved: CounterVec,
     not_stored: IntCounterVec,
     tier_hits: IntCounterVec,
     store_entries: IntGaugeVec,
     store_bytes: IntGaugeVec,
+    store_bytes_max: IntGaugeVec,
     store_writes_dropped: IntCounterVec,
     /// Client requests being answered.
     pub requests_in_flight: IntGauge,
@@ -44,6 +51,8 @@ pub struct Metrics {
     pub store_evictions: IntCounter,
     /// Look-ups that gave up waiting for the disk.
     pub store_reads_skipped: IntCounter,
+    /// Batches of spans that the collector did not take.
+    pub trace_exports_failed: IntCounter,
 }
 
 impl Metrics {
@@ -62,7 +71,7 @@ impl Metrics {
             &["version"],
         )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        Ok(Metrics {
+        let metrics = Metrics {
             requests: counters(
                 r,
                 "requests_total",
@@ -73,11 +82,13 @@ impl Metrics {
                 r,
                 "request_duration_seconds",
                 "From the request's header to the end of the answer.",
+                &["api", "outcome"],
             )?,
             first_byte: latencies(
                 r,
                 "time_to_first_byte_seconds",
                 "From the request's header to the answer's header.",
+                &["api", "outcome"],
             )?,
             upstream_requests: counters(
                 r,
@@ -91,6 +102,12 @@ impl Metrics {
                 "Requests to an upstream that did not end well.",
                 &["upstream", "kind"],
             )?,
+            upstream_first_byte: latencies(
+                r,
+                "upstream_time_to_first_byte_seconds",
+                "From a request sent to an upstream to the header of its answer.",
+                &["upstream"],
+            )?,
             tokens_spent: counters(
                 r,
                 "tokens_spent_total",
@@ -102,6 +119,18 @@ impl Metrics {
                 "tokens_saved_total",
                 "Tokens of answers given without asking a provider.",
                 &["upstream", "kind"],
+            )?,
+            cost_spent: amounts(
+                r,
+                "cost_spent_dollars_total",
+                "What the tokens spent cost, by the configured prices.",
+                &["upstream"],
+            )?,
+            cost_saved: amounts(
+                r,
+                "cost_saved_dollars_total",
+                "What the tokens saved would have cost, by the configured prices.",
+                &["upstream"],
             )?,
             not_stored: counters(
                 r,
@@ -117,6 +146,7 @@ impl Metrics {
                 "Bytes of the entries in a tier.",
                 &["tier"],
             )?,
+            store_bytes_max: gauges(r, "store_bytes_max", "Bytes a tier may take.", &["tier"])?,
             store_writes_dropped: counters(
                 r,
                 "store_writes_dropped_total",
@@ -147,8 +177,40 @@ impl Metrics {
                 "store_reads_skipped_total",
                 "Look-ups that gave up waiting for the disk and went upstream.",
             )?,
+            trace_exports_failed: counter(
+                r,
+                "trace_exports_failed_total",
+                "Batches of spans that the collector did not take.",
+            )?,
             registry,
-        })
+        };
+        metrics.store_known();
+        Ok(metrics)
+    }
+
+    /// Makes the series of the store appear at zero.
+    fn store_known(&self) {
+        for tier in Tier::ALL {
+            self.tier_hits(tier);
+        }
+        for reason in DropReason::ALL {
+            self.store_writes_dropped(reason);
+        }
+    }
+
+    /// Makes the series of an upstream appear at zero: what grows from nothing has no rate.
+    pub fn upstream_known(&self, upstream: &str) {
+        self.upstream_requests(upstream);
+        self.upstream_first_byte(upstream);
+        for kind in UpstreamErrorKind::ALL {
+            self.upstream_errors(upstream, kind);
+        }
+        let free = Rate {
+            input: 0.0,
+            output: 0.0,
+        };
+        self.spent(upstream, (0, 0), Some(free));
+        self.saved(upstream, (0, 0), Some(free));
     }
 
     /// Counts a finished request. `api` and `upstream` come from closed sets.
@@ -178,14 +240,21 @@ impl Metrics {
             .with_label_values(&[upstream, kind.as_str()])
     }
 
-    /// Adds (input, output) tokens that a provider was paid for.
-    pub fn tokens_spent(&self, upstream: &str, usage: (u64, u64)) {
-        add_tokens(&self.tokens_spent, upstream, usage);
+    /// From a request sent to `upstream` to the header of its answer, in seconds.
+    pub fn upstream_first_byte(&self, upstream: &str) -> Histogram {
+        self.upstream_first_byte.with_label_values(&[upstream])
     }
 
-    /// Adds (input, output) tokens that nobody had to pay for.
-    pub fn tokens_saved(&self, upstream: &str, usage: (u64, u64)) {
+    /// Adds (input, output) tokens that a provider was paid for, and what they cost.
+    pub fn spent(&self, upstream: &str, usage: (u64, u64), rate: Option<Rate>) {
+        add_tokens(&self.tokens_spent, upstream, usage);
+        add_cost(&self.cost_spent, upstream, usage, rate);
+    }
+
+    /// Adds (input, output) tokens that nobody had to pay for, and what they would have cost.
+    pub fn saved(&self, upstream: &str, usage: (u64, u64), rate: Option<Rate>) {
         add_tokens(&self.tokens_saved, upstream, usage);
+        add_cost(&self.cost_saved, upstream, usage, rate);
     }
 
     /// Answers that were not kept. `reason` is a word of this program, never of a client.
@@ -206,6 +275,11 @@ impl Metrics {
     /// Bytes a tier holds.
     pub fn store_bytes(&self, tier: Tier) -> IntGauge {
         self.store_bytes.with_label_values(&[tier.as_str()])
+    }
+
+    /// Bytes a tier may take.
+    pub fn store_bytes_max(&self, tier: Tier) -> IntGauge {
+        self.store_bytes_max.with_label_values(&[tier.as_str()])
     }
 
     /// Answers not written to disk.
@@ -229,6 +303,14 @@ pub struct Timing {
     pub total_secs: f64,
     /// Until the answer's header, if there was one.
     pub first_byte_secs: Option<f64>,
+}
+
+fn add_cost(dollars: &CounterVec, upstream: &str, usage: (u64, u64), rate: Option<Rate>) {
+    if let Some(rate) = rate {
+        dollars
+            .with_label_values(&[upstream])
+            .inc_by(rate.dollars(usage));
+    }
 }
 
 fn add_tokens(counters: &IntCounterVec, upstream: &str, (input, output): (u64, u64)) {

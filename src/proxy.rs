@@ -34,19 +34,21 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use crate::access_log::{AccessLog, Line};
+use crate::access_log::AccessLog;
 use crate::cache::Cache;
 use crate::cache::flight::End;
 use crate::cache::storage::cache_key;
 use crate::config::{Abandoned, Limits, Scope};
 use crate::error::ApiError;
-use crate::metrics::{Outcome, Timing, UpstreamErrorKind};
+use crate::metrics::{Outcome, UpstreamErrorKind};
 use crate::route::Router;
+use crate::trace::Traces;
 use crate::upstream::{self, Upstream};
 use ctx::{Ctx, InFlight, Role};
 use question::Questions;
 use respond::Signal;
 
+mod account;
 mod answer;
 mod body;
 pub mod ctx;
@@ -61,11 +63,6 @@ mod write;
 /// Connections tried for one request. Only connecting is repeated, never asking.
 const CONNECT_ATTEMPTS_MAX: usize = 3;
 
-/// Logged as the status of a request whose client left before there was one (nginx's number).
-const CLIENT_LEFT: u16 = 499;
-/// Enough of a key to find it again, and short enough to read.
-const KEY_CHARS_LOGGED: usize = 16;
-
 /// Everything a request needs.
 pub struct LlmProxy {
     cache: &'static Cache,
@@ -77,6 +74,7 @@ pub struct LlmProxy {
     cache_default: bool,
     abandoned: Abandoned,
     access_log: AccessLog,
+    traces: Traces,
 }
 
 /// What [`LlmProxy::new`] takes from the configuration.
@@ -95,6 +93,8 @@ pub struct ProxyOptions {
     pub abandoned: Abandoned,
     /// Where finished requests are told of.
     pub access_log: AccessLog,
+    /// Makes spans.
+    pub traces: Traces,
 }
 
 impl LlmProxy {
@@ -110,6 +110,7 @@ impl LlmProxy {
             cache_default: options.cache_default,
             abandoned: options.abandoned,
             access_log: options.access_log,
+            traces: options.traces,
         })
     }
 
@@ -121,10 +122,11 @@ impl LlmProxy {
         InFlight::of(&self.cache.metrics().followers)
     }
 
-    /// Counts the tokens of an answer nobody had to pay for.
+    /// Counts the tokens, and the money, of an answer nobody had to pay for.
     fn saved(&self, ctx: &Ctx, usage: Option<(u64, u64)>) {
         if let (Some(upstream), Some(usage)) = (&ctx.account.upstream, usage) {
-            self.cache.metrics().tokens_saved(upstream.name(), usage);
+            let rate = upstream.rate(ctx.account.model.as_deref());
+            self.cache.metrics().saved(upstream.name(), usage, rate);
         }
     }
 
@@ -163,6 +165,7 @@ impl ProxyHttp for LlmProxy {
             return Ok(());
         }
         deadline::header_is_read();
+        ctx.trace = self.traces.visit(&session.req_header().headers);
         ctx.in_flight = Some(InFlight::of(&self.cache.metrics().requests_in_flight));
         let downstream = session.as_downstream_mut();
         downstream.set_write_timeout(Some(self.limits.write_timeout));
@@ -235,10 +238,9 @@ impl ProxyHttp for LlmProxy {
             fill.guard.flight().asked();
         }
         if let Some(target) = ctx.target() {
-            self.cache
-                .metrics()
-                .upstream_requests(target.upstream.name())
-                .inc();
+            target.asked = Some(Instant::now());
+            let metrics = self.cache.metrics();
+            metrics.upstream_requests(target.upstream.name()).inc();
         }
         Ok(())
     }
@@ -252,6 +254,7 @@ impl ProxyHttp for LlmProxy {
         let Some(target) = ctx.target() else {
             return Ok(());
         };
+        target.call.pass_on(request);
         target
             .upstream
             .address_request(request, &target.rest, target.query.as_deref(), target.api)
@@ -280,7 +283,17 @@ impl ProxyHttp for LlmProxy {
         let Some(target) = ctx.target() else {
             return Ok(());
         };
-        match response.status.as_u16() {
+        let status = response.status.as_u16();
+        if response.status.is_informational() {
+            return Ok(());
+        }
+        target.call.answered(status);
+        if let Some(asked) = target.asked.take() {
+            let metrics = self.cache.metrics();
+            let first_byte = metrics.upstream_first_byte(target.upstream.name());
+            first_byte.observe(asked.elapsed().as_secs_f64());
+        }
+        match status {
             429 => self.upstream_error(&target.upstream, UpstreamErrorKind::RateLimited),
             500.. => self.upstream_error(&target.upstream, UpstreamErrorKind::Status5xx),
             _ => {}
@@ -404,38 +417,10 @@ impl ProxyHttp for LlmProxy {
     }
 
     async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut Ctx) {
-        if let Role::Fill(_) = ctx.role {
-            return;
+        if let Role::Fill(fill) = &mut ctx.role {
+            return account::of_fill(fill);
         }
         deadline::header_is_due();
-        let account = &ctx.account;
-        let timing = Timing {
-            total_secs: ctx.started.elapsed().as_secs_f64(),
-            first_byte_secs: account.first_byte.map(|d| d.as_secs_f64()),
-        };
-        if let Some(outcome) = account.outcome {
-            let api = account.api.map_or("other", |api| api.label());
-            let upstream = account.upstream.as_ref().map(|u| u.name());
-            self.cache.metrics().request(api, upstream, outcome, timing);
-        }
-        let request = session.req_header();
-        self.access_log.write(&Line {
-            method: request.method.as_str(),
-            path: request.uri.path(),
-            status: account.status.unwrap_or(CLIENT_LEFT),
-            outcome: account.outcome.map(Outcome::as_str),
-            api: account.api.map(|api| api.label()),
-            upstream: account.upstream.as_ref().map(|u| u.name()),
-            model: account.model.as_deref(),
-            key: account
-                .key
-                .map(|key| key.to_string().chars().take(KEY_CHARS_LOGGED).collect()),
-            tenant: account.tenant.map(|tenant| tenant.short()),
-            bytes: session.as_downstream().body_bytes_sent(),
-            first_byte: account.first_byte,
-            total: ctx.started.elapsed(),
-            detail: account.detail.as_deref(),
-            error: e.map(ToString::to_string),
-        });
+        account::of_client(self, session, e, ctx);
     }
 }

@@ -25,6 +25,7 @@ use crate::proxy::deadline::Deadline;
 use crate::proxy::{LlmProxy, ProxyOptions};
 use crate::route::Router;
 use crate::store::{Store, StoreError, StoreOptions};
+use crate::trace::Traces;
 use crate::upstream::Upstream;
 
 /// How often the listeners are tried at the start and the last requests looked for at the end.
@@ -58,6 +59,13 @@ pub enum ServerError {
     NotListening,
 }
 
+impl ServerError {
+    /// Whether it is for the operator to change something, not for us.
+    pub fn is_operators(&self) -> bool {
+        matches!(self, ServerError::Listen { .. } | ServerError::Store(_))
+    }
+}
+
 /// Builds everything a configuration asks for except ports and store, to find what is wrong.
 pub fn check(config: &Config) -> Result<(), ServerError> {
     build_upstreams(config)?;
@@ -86,14 +94,24 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     )));
     let readiness = Readiness::default();
     let (stop, stopped) = watch::channel(false);
-    let proxy = proxy_server(&config, cache)?;
-    let admin = admin_server(&config, cache, readiness.clone());
-
-    // Before anything listens, so that no signal is ever lost.
+    for upstream in &config.upstreams {
+        metrics.upstream_known(&upstream.name);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(setup)?;
+    let traces = match &config.tracing {
+        None => Traces::default(),
+        Some(tracing) => {
+            let handle = runtime.handle().clone();
+            Traces::new(tracing, handle, metrics.clone()).map_err(ServerError::Setup)?
+        }
+    };
+    let proxy = proxy_server(&config, cache, traces.clone())?;
+    let admin = admin_server(&config, cache, readiness.clone());
+
+    // Before anything listens, so that no signal is ever lost.
     let mut signals = {
         let _in_runtime = runtime.enter();
         Signals::new().map_err(setup)?
@@ -124,8 +142,10 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     });
     // Writing what is queued may take a while; a signal ends that, too.
     runtime.block_on(async {
+        let store = tokio::task::spawn_blocking(|| cache.store().close());
+        let spans = tokio::task::spawn_blocking(move || traces.close());
         tokio::select! {
-            _ = tokio::task::spawn_blocking(|| cache.store().close()) => log::info!("closed"),
+            _ = async { tokio::join!(store, spans) } => log::info!("closed"),
             () = signals.next() => log::warn!("another signal, answers not written yet are lost"),
         }
     });
@@ -158,7 +178,11 @@ fn pingora(config: &Config, threads: usize) -> Server {
     server
 }
 
-fn proxy_server(config: &Config, cache: &'static Cache) -> Result<Server, ServerError> {
+fn proxy_server(
+    config: &Config,
+    cache: &'static Cache,
+    traces: Traces,
+) -> Result<Server, ServerError> {
     let mut server = pingora(config, config.server.threads);
     let upstreams = build_upstreams(config)?;
     let names = config
@@ -175,6 +199,7 @@ fn proxy_server(config: &Config, cache: &'static Cache) -> Result<Server, Server
             cache_default: config.cache.default_on,
             abandoned: config.cache.abandoned,
             access_log: AccessLog::new(config.log.format),
+            traces,
         },
     )
     .map_err(setup)?;

@@ -10,9 +10,10 @@ use pingora::http::RequestHeader;
 use pingora_core::protocols::{ALPN, TcpKeepalive};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, OrErr, Result};
+use wildmatch::WildMatch;
 
 use crate::api::Api;
-use crate::config;
+use crate::config::{self, Rate};
 use crate::error::ApiError;
 use crate::metrics::UpstreamErrorKind;
 use crate::tenant::{self, CREDENTIAL_HEADERS};
@@ -34,6 +35,7 @@ pub struct Upstream {
     port: u16,
     tls: bool,
     authority: HeaderValue,
+    prices: Vec<(Vec<WildMatch>, Rate)>,
     addresses: Mutex<Option<Addresses>>,
 }
 
@@ -56,7 +58,12 @@ impl Upstream {
             ErrorType::InternalError,
             "the upstream's host is no header value",
         )?;
+        let prices = config.prices.iter().map(|price| {
+            let patterns = price.models.iter().map(|pattern| WildMatch::new(pattern));
+            (patterns.collect(), price.rate)
+        });
         Ok(Upstream {
+            prices: prices.collect(),
             identity: format!("{} {}", config.name, config.url),
             config,
             host,
@@ -72,10 +79,28 @@ impl Upstream {
         &self.config.name
     }
 
+    /// Its host, without the port.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Its host, with the port where that is not the usual one.
+    pub fn authority(&self) -> &HeaderValue {
+        &self.authority
+    }
+
     /// What makes answers of this upstream differ from those of another: its URL, and its name,
     /// since two upstreams at one URL may be two accounts with different rights.
     pub fn identity(&self) -> &str {
         &self.identity
+    }
+
+    /// What the tokens of a model cost here, if the configuration says so.
+    pub fn rate(&self, model: Option<&str>) -> Option<Rate> {
+        let model = model?;
+        let fits = |patterns: &[WildMatch]| patterns.iter().any(|p| p.matches(model));
+        let price = self.prices.iter().find(|(patterns, _)| fits(patterns))?;
+        Some(price.1)
     }
 
     /// How long it may take.

@@ -26,6 +26,7 @@ mod tests;
 
 pub(super) const GRAMMAR: Grammar = Grammar {
     label: "messages",
+    operation: "chat",
     path: "messages",
     ignored: &["metadata"],
     sorted: &["system", "thinking", "tool_choice"],

@@ -37,6 +37,7 @@ pub const IGNORED_FIELDS_VERSION: u16 = 1;
 /// What a grammar file provides.
 struct Grammar {
     label: &'static str,
+    operation: &'static str,
     path: &'static str,
     ignored: &'static [&'static str],
     sorted: &'static [&'static str],
@@ -79,6 +80,11 @@ impl Api {
     /// The metric label: `chat`, `completions`, `embeddings`, `responses` or `messages`.
     pub fn label(self) -> &'static str {
         self.grammar().label
+    }
+
+    /// What OpenTelemetry's GenAI conventions call it (`gen_ai.operation.name`).
+    pub fn operation(self) -> &'static str {
+        self.grammar().operation
     }
 
     /// The API behind a path relative to the base URL, such as `chat/completions`. Exact: no

@@ -9,6 +9,7 @@ mod tests;
 
 pub(super) const GRAMMAR: Grammar = Grammar {
     label: "chat",
+    operation: "chat",
     path: "chat/completions",
     ignored: &[
         "user",

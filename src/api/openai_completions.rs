@@ -9,6 +9,7 @@ mod tests;
 
 pub(super) const GRAMMAR: Grammar = Grammar {
     label: "completions",
+    operation: "text_completion",
     path: "completions",
     ignored: &["user"],
     sorted: &["logit_bias", "stop", "stream_options"],

@@ -21,6 +21,7 @@ mod tests;
 
 pub(super) const GRAMMAR: Grammar = Grammar {
     label: "embeddings",
+    operation: "embeddings",
     path: "embeddings",
     ignored: &["user"],
     sorted: &[],

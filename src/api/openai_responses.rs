@@ -25,6 +25,7 @@ mod tests;
 
 pub(super) const GRAMMAR: Grammar = Grammar {
     label: "responses",
+    operation: "chat",
     path: "responses",
     ignored: &[
         "user",

@@ -7,11 +7,12 @@
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue};
+use opentelemetry::trace::SpanContext;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
@@ -63,6 +64,8 @@ pub struct Flight {
     bytes_max: usize,
     tenant: Tenant,
     began: Instant,
+    /// The span of the request to the upstream.
+    call: OnceLock<SpanContext>,
 }
 
 #[derive(Default)]
@@ -107,6 +110,7 @@ impl Flight {
             bytes_max,
             tenant,
             began: Instant::now(),
+            call: OnceLock::new(),
         })
     }
 
@@ -134,6 +138,17 @@ impl Flight {
             id,
             progress: self.progress.subscribe(),
         }
+    }
+
+    /// Notes the span of the request to the upstream.
+    pub fn called(&self, call: SpanContext) {
+        // There is one call, so it is never set twice.
+        let _ = self.call.set(call);
+    }
+
+    /// The span of the request to the upstream, if requests are traced.
+    pub fn call(&self) -> Option<&SpanContext> {
+        self.call.get()
     }
 
     /// The upstream has the request from now on.

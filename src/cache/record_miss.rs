@@ -13,6 +13,7 @@ use pingora_core::Result;
 use super::flight::{End, Flight, Head};
 use super::{Cache, now_ms};
 use crate::api::{Api, Facts, Judge, Verdict};
+use crate::config::Rate;
 use crate::error::ApiError;
 use crate::key::Key;
 use crate::policy;
@@ -32,6 +33,8 @@ pub struct FillSubject {
     pub facts: Facts,
     /// Name of the upstream, a metric label.
     pub upstream: String,
+    /// What its tokens cost.
+    pub rate: Option<Rate>,
 }
 
 /// Hands the recorder from the fill's request to the storage, once.
@@ -131,7 +134,7 @@ impl Recorder {
         let metrics = self.cache.metrics();
         let is_success = (200..300).contains(&self.status);
         if let Some(usage) = usage.filter(|_| is_success) {
-            metrics.tokens_spent(&self.subject.upstream, usage);
+            metrics.spent(&self.subject.upstream, usage, self.subject.rate);
             self.flight.set_usage(usage);
         }
         let kept = match (self.refused, verdict.keep, self.subject.key) {

@@ -12,7 +12,7 @@ use super::error::Problems;
 use super::file::{self, File, LogLevel, Scope};
 use super::path::Path;
 use super::units::{Bytes, Span};
-use super::{Cache, Config, Limits, Log, Server, Store};
+use super::{Cache, Config, Limits, Log, Server, Store, Tracing};
 
 mod pem;
 mod secret;
@@ -35,6 +35,7 @@ pub fn build(file: &File, env: &BTreeMap<String, String>, problems: &mut Problem
         cache: cache(&file.cache, problems),
         store: store(&file.store, problems),
         log: log(&file.log),
+        tracing: tracing(file.tracing.as_ref(), &server, problems),
         server,
     }
 }
@@ -169,6 +170,40 @@ fn log(file: &file::Log) -> Log {
     Log {
         format: file.format,
         level,
+    }
+}
+
+fn tracing(
+    file: Option<&file::Tracing>,
+    server: &Server,
+    problems: &mut Problems,
+) -> Option<Tracing> {
+    const RECEIVER: &str = "/v1/traces";
+    let file = file?;
+    let path = |key| Path::from(["tracing", key]);
+    if !(0.0..=1.0).contains(&file.sample_ratio) {
+        problems.report(&path("sample_ratio"), "not between 0 and 1");
+    }
+    if file.service_name.trim().is_empty() {
+        problems.report(&path("service_name"), "is empty");
+    }
+    let endpoint = file.endpoint.as_deref();
+    match upstream::base_url(endpoint, server, "http://localhost:4318") {
+        Ok(mut url) => {
+            if !url.path().ends_with(RECEIVER) {
+                let base = url.path().trim_end_matches('/').to_owned();
+                url.set_path(&format!("{base}{RECEIVER}"));
+            }
+            Some(Tracing {
+                endpoint: url,
+                sample_ratio: file.sample_ratio,
+                service_name: file.service_name.clone(),
+            })
+        }
+        Err(message) => {
+            problems.report(&path("endpoint"), message);
+            None
+        }
     }
 }
 

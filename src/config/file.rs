@@ -40,6 +40,13 @@ pub struct File {
     /// What the server says about itself, on standard error.
     #[serde(deserialize_with = "section")]
     pub log: Log,
+    /// Where traces of requests are sent. Absent: nowhere; a client's `traceparent` is passed on.
+    #[serde(
+        deserialize_with = "optional_section",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "Tracing")]
+    pub tracing: Option<Tracing>,
 }
 
 /// Where the server listens and how it runs.
@@ -130,6 +137,27 @@ pub struct Upstream {
     /// How long this upstream may take.
     #[serde(deserialize_with = "section")]
     pub timeouts: Timeouts,
+    /// What its tokens cost; for the metrics of money spent and saved. The first fit counts.
+    #[serde(deserialize_with = "sections", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<Price>")]
+    pub prices: Vec<Option<Price>>,
+}
+
+/// What the tokens of some models cost.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["models", "input", "output"]))]
+pub struct Price {
+    /// The models: patterns with `*` and `?`.
+    pub models: List<String>,
+    /// Dollars for a million tokens of a question.
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "f64", range(min = 0))]
+    pub input: Option<f64>,
+    /// Dollars for a million tokens of an answer.
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "f64", range(min = 0))]
+    pub output: Option<f64>,
 }
 
 /// How long an upstream may take.
@@ -208,6 +236,23 @@ pub struct Log {
     pub format: LogFormat,
     /// The least important lines that are still written.
     pub level: LogLevel,
+}
+
+/// Where traces of requests are sent.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["endpoint"]))]
+pub struct Tracing {
+    /// Base URL of an OpenTelemetry collector (OTLP over HTTP), such as http://localhost:4318;
+    /// /v1/traces is appended.
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", regex(pattern = "^https?://"))]
+    pub endpoint: Option<String>,
+    /// Share of the requests traced, 0 to 1. A client's `traceparent` has the say over its own.
+    #[schemars(range(min = 0, max = 1))]
+    pub sample_ratio: f64,
+    /// The name of this service in the traces.
+    pub service_name: String,
 }
 
 /// How a log line looks.
@@ -297,6 +342,16 @@ impl Default for Store {
     }
 }
 
+impl Default for Tracing {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            sample_ratio: 0.05,
+            service_name: "llm-cache-server".to_owned(),
+        }
+    }
+}
+
 impl<T> Default for List<T> {
     fn default() -> Self {
         Self(Vec::new())
@@ -339,11 +394,16 @@ where
     Ok(optional_section(deserializer)?.unwrap_or_default())
 }
 
-fn sections<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Option<Upstream>>, D::Error> {
+fn sections<'de, T, D>(deserializer: D) -> Result<Vec<Option<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
     #[derive(Deserialize)]
-    struct Slot(#[serde(deserialize_with = "optional_section")] Option<Upstream>);
+    #[serde(bound = "T: Deserialize<'de>")]
+    struct Slot<T>(#[serde(deserialize_with = "optional_section")] Option<T>);
 
-    let slots = Option::<Vec<Slot>>::deserialize(deserializer)?;
+    let slots = Option::<Vec<Slot<T>>>::deserialize(deserializer)?;
     Ok(slots
         .unwrap_or_default()
         .into_iter()

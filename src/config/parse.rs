@@ -79,6 +79,7 @@ fn in_words(term: &str) -> String {
         "a string" | "path string" => "text".to_owned(),
         "string or map" | "unit" => "one of its words".to_owned(),
         "usize" => "a whole number, 0 or more".to_owned(),
+        "f64" => "a number".to_owned(),
         "map" => "keys with values".to_owned(),
         "sequence" | "a sequence" => "a list".to_owned(),
         "null" => "nothing (leave it out to get the default)".to_owned(),

@@ -38,6 +38,9 @@ pub enum Tier {
 }
 
 impl Tier {
+    /// All there are.
+    pub const ALL: [Tier; 2] = [Tier::Memory, Tier::Disk];
+
     /// The label value.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -59,6 +62,13 @@ pub enum DropReason {
 }
 
 impl DropReason {
+    /// All there are.
+    pub const ALL: [DropReason; 3] = [
+        DropReason::QueueFull,
+        DropReason::DiskFull,
+        DropReason::Error,
+    ];
+
     /// The label value.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -85,6 +95,15 @@ pub enum UpstreamErrorKind {
 }
 
 impl UpstreamErrorKind {
+    /// All there are.
+    pub const ALL: [UpstreamErrorKind; 5] = [
+        UpstreamErrorKind::Connect,
+        UpstreamErrorKind::Timeout,
+        UpstreamErrorKind::Broken,
+        UpstreamErrorKind::RateLimited,
+        UpstreamErrorKind::Status5xx,
+    ];
+
     /// The label value.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,7 +1,8 @@
 //! Making series and registering them.
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    CounterVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry,
 };
 
 /// Latencies from a hit (50 µs) to the slowest LLM call (82 s): hits need the fine steps at the
@@ -53,12 +54,29 @@ pub fn gauge(r: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheu
     Ok(gauge)
 }
 
+/// Registers a series that grows by fractions.
+pub fn amounts(
+    r: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<CounterVec, prometheus::Error> {
+    let amounts = CounterVec::new(opts(name, help), labels)?;
+    r.register(Box::new(amounts.clone()))?;
+    Ok(amounts)
+}
+
 /// Registers a series.
-pub fn latencies(r: &Registry, name: &str, help: &str) -> Result<HistogramVec, prometheus::Error> {
+pub fn latencies(
+    r: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<HistogramVec, prometheus::Error> {
     let opts = HistogramOpts::new(name, help)
         .namespace("llm_cache")
         .buckets(LATENCY_BUCKETS.to_vec());
-    let histogram = HistogramVec::new(opts, &["api", "outcome"])?;
+    let histogram = HistogramVec::new(opts, labels)?;
     r.register(Box::new(histogram.clone()))?;
     Ok(histogram)
 }

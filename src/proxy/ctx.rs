@@ -11,6 +11,7 @@ use crate::cache::record_miss::RecorderSlot;
 use crate::key::Key;
 use crate::metrics::Outcome;
 use crate::tenant::Tenant;
+use crate::trace::{Call, Subject, Traces, Visit};
 use crate::upstream::Upstream;
 
 /// Per-request state. Pingora makes one for every request of a client and for every fill.
@@ -21,6 +22,8 @@ pub struct Ctx {
     pub role: Role,
     /// What is told about it afterwards.
     pub account: Account,
+    /// Its place in a trace.
+    pub trace: Visit,
     /// Counts the request as in flight until it is dropped.
     pub in_flight: Option<InFlight>,
 }
@@ -36,7 +39,6 @@ pub enum Role {
 }
 
 /// Where a request goes.
-#[derive(Clone)]
 pub struct Target {
     /// The upstream.
     pub upstream: Arc<Upstream>,
@@ -48,6 +50,41 @@ pub struct Target {
     pub query: Option<String>,
     /// Connections tried so far.
     pub attempts: usize,
+    /// When the upstream had the connection to read the request from.
+    pub asked: Option<Instant>,
+    /// Its span.
+    pub call: Call,
+}
+
+impl Target {
+    /// A way that nobody has gone yet.
+    pub fn new(
+        upstream: Arc<Upstream>,
+        api: Option<Api>,
+        rest: String,
+        query: Option<String>,
+    ) -> Target {
+        Target {
+            upstream,
+            api,
+            rest,
+            query,
+            attempts: 0,
+            asked: None,
+            call: Call::default(),
+        }
+    }
+
+    /// Begins the span of the request to the upstream, below the request that caused it.
+    pub fn trace(&mut self, traces: &Traces, visit: &Visit, model: Option<&str>) {
+        self.call = traces.call(visit);
+        self.call.about(&Subject {
+            operation: self.api.map(|api| api.operation()),
+            upstream: self.upstream.name(),
+            host: self.upstream.host(),
+            model,
+        });
+    }
 }
 
 /// A fill on its way through pingora.
@@ -94,6 +131,7 @@ impl Ctx {
             started,
             role: Role::Client,
             account: Account::default(),
+            trace: Visit::default(),
             in_flight: None,
         }
     }

@@ -28,6 +28,7 @@ use crate::config::{Abandoned, Timeouts};
 use crate::error::ApiError;
 use crate::key::Key;
 use crate::metrics::UpstreamErrorKind;
+use crate::trace::Visit;
 
 /// A fill that is to stop with its last client still gets this long: SDKs close the connection at
 /// the last event, just before the end of the body makes the answer whole.
@@ -52,6 +53,7 @@ type Parcel = Option<Box<Fill>>;
 pub fn spawn(
     proxy: &LlmProxy,
     session: &mut Session,
+    cause: &Visit,
     asked: Asked,
     guard: FillGuard,
     key: Option<Key>,
@@ -60,13 +62,18 @@ pub fn spawn(
         api,
         facts,
         body,
-        target,
+        mut target,
     } = asked;
+    target.trace(&proxy.traces, cause, facts.model.as_deref());
+    if let Some(call) = target.call.context() {
+        guard.flight().called(call);
+    }
     let flight = guard.flight().clone();
     let upstream = target.upstream.clone();
     let subject = FillSubject {
         key,
         api,
+        rate: upstream.rate(facts.model.as_deref()),
         facts,
         upstream: upstream.name().to_owned(),
     };

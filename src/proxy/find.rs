@@ -68,6 +68,7 @@ pub async fn cached(
                 let _following = proxy.following();
                 match answer::outlook(session, &mut follower, visit.tenant).await? {
                     Outlook::Answer => {
+                        ctx.trace.joined(follower.flight().call());
                         let usage = answer::follow(session, ctx, follower, &signal, false).await?;
                         proxy.saved(ctx, usage);
                         return Ok(());
@@ -126,7 +127,7 @@ async fn lead_the_way(
         ctx.account.detail = Some(detail.into());
     }
     let Lead { guard, follower } = lead;
-    fill::spawn(proxy, session, asked, guard, signal.key)?;
+    fill::spawn(proxy, session, &ctx.trace, asked, guard, signal.key)?;
     let _following = proxy.following();
     answer::follow(session, ctx, follower, &signal, true).await?;
     Ok(())

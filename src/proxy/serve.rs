@@ -107,13 +107,7 @@ async fn ask(
         return answer_early(session, ctx, &ApiError::internal(), None).await;
     };
     ctx.account.upstream = Some(upstream.clone());
-    let target = Target {
-        upstream,
-        api: Some(api),
-        rest: visit.rest.clone(),
-        query: visit.query.clone(),
-        attempts: 0,
-    };
+    let target = Target::new(upstream, Some(api), visit.rest.clone(), visit.query.clone());
     let asked = Asked {
         api,
         facts: question.facts.clone(),
@@ -190,13 +184,9 @@ fn pass_through(proxy: &LlmProxy, ctx: &mut Ctx, visit: Visit, api: Option<Api>)
     };
     ctx.account.upstream = Some(upstream.clone());
     ctx.account.outcome = Some(Outcome::Bypass);
-    ctx.role = Role::PassThrough(Target {
-        upstream,
-        api,
-        rest: visit.rest,
-        query: visit.query,
-        attempts: 0,
-    });
+    let mut target = Target::new(upstream, api, visit.rest, visit.query);
+    target.trace(&proxy.traces, &ctx.trace, None);
+    ctx.role = Role::PassThrough(target);
 }
 
 /// Answers with an error before the body has been read. What is left of the body is read and

@@ -92,12 +92,8 @@ fn age_key(stored_ms: u64, key: &Key) -> [u8; 40] {
 }
 
 impl Disk {
-    /// Opens or creates the database. `memory_bytes` bounds block cache, blob cache and memtables.
+    /// Opens or creates the database in a directory that is there. `memory_bytes` bounds block cache, blob cache and memtables.
     pub fn open(path: &Path, memory_bytes: usize, bytes_max: u64) -> Result<Disk, StoreError> {
-        std::fs::create_dir_all(path).map_err(|source| StoreError::Directory {
-            path: path.to_owned(),
-            source,
-        })?;
         let failed = |message: String| StoreError::Open {
             path: path.to_owned(),
             message,
@@ -413,10 +409,10 @@ fn entry_options(cache: &Cache) -> Options {
 /// Adds what to do to the errors operators meet.
 fn explain(error: &rocksdb::Error) -> String {
     let text = error.to_string();
-    let hint = if text.contains("lock") {
+    let hint = if text.contains("Permission denied") {
+        "; the files in it belong to another user: chown them to the one this server runs as"
+    } else if text.contains("lock") {
         "; another process uses it: stop that one, or give this server its own store.path"
-    } else if text.contains("Permission denied") {
-        "; make the directory writable for the user this server runs as"
     } else if text.contains("No space left") {
         "; free space on that disk or move store.path"
     } else {

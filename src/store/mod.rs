@@ -17,6 +17,7 @@ use hot::HotTier;
 use record::{Record, RecordError};
 use writer::Writer;
 
+mod directory;
 mod disk;
 mod hot;
 pub mod record;
@@ -46,10 +47,12 @@ pub struct StoreOptions {
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The directory cannot be made or used.
-    #[error("cannot use {path} as the store: {source}")]
+    #[error("cannot use {path} as the store: {source}: {advice}")]
     Directory {
         /// The directory asked for.
         path: PathBuf,
+        /// What to do about it.
+        advice: String,
         /// What the system said.
         source: std::io::Error,
     },
@@ -78,6 +81,7 @@ pub struct Store {
 impl Store {
     /// Opens the database and starts the writer.
     pub fn open(options: &StoreOptions, metrics: Arc<Metrics>) -> Result<Store, StoreError> {
+        directory::prepare(&options.path)?;
         let rocksdb_bytes = options.memory_bytes_max / ROCKSDB_SHARE;
         let disk = Arc::new(Disk::open(
             &options.path,
@@ -86,8 +90,12 @@ impl Store {
         )?);
         let writer = Writer::start(disk.clone(), options.write_queue_bytes_max, metrics.clone())
             .map_err(StoreError::Thread)?;
+        let hot_bytes = options.memory_bytes_max - rocksdb_bytes;
+        let bound = |tier, bytes: u64| metrics.store_bytes_max(tier).set(saturated(bytes));
+        bound(Tier::Memory, hot_bytes as u64);
+        bound(Tier::Disk, options.disk_bytes_max);
         Ok(Store {
-            hot: HotTier::new(options.memory_bytes_max - rocksdb_bytes),
+            hot: HotTier::new(hot_bytes),
             disk,
             writer,
             reads: Semaphore::new(DISK_READS_MAX),
@@ -183,6 +191,10 @@ impl Store {
         });
         read.await.ok().flatten()
     }
+}
+
+fn saturated(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// Milliseconds since the Unix epoch.

@@ -10,6 +10,7 @@ const FLOORS: &[&[&str]] = &[
     &["policy", "route", "tenant", "metrics", "store"],
     &["cache"],
     &["upstream", "access_log"],
+    &["trace"],
     &["proxy", "admin"],
     &["server", "demo"],
     &["cli"],

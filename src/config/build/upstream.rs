@@ -8,7 +8,8 @@ use url::{Host, Url};
 use super::super::error::Problems;
 use super::super::file::{self, File};
 use super::super::path::Path;
-use super::super::{Server, Timeouts, Upstream};
+use super::super::units::List;
+use super::super::{Price, Rate, Server, Timeouts, Upstream};
 use super::{positive, secret};
 
 /// Words of the path grammar; an upstream of such a name could not be reached, or would hide a
@@ -49,26 +50,20 @@ pub fn build(
         if let Err(message) = check_name(upstream.name.as_deref(), earlier) {
             problems.report(&path.key("name"), message);
         }
-        let url = base_url(upstream.url.as_deref(), server);
+        let url = base_url(upstream.url.as_deref(), server, "https://api.openai.com/v1");
         let url = url.map_err(|message| problems.report(&path.key("url"), message));
-        for (index, model) in upstream.models.0.iter().enumerate() {
-            if model
-                .as_deref()
-                .is_none_or(|pattern| pattern.trim().is_empty())
-            {
-                problems.report(&path.key("models").item(index), "an empty entry");
-            }
-        }
+        let models = patterns(&upstream.models, &path.key("models"), problems);
         let api_key = secret::api_key(upstream, &path, env, problems);
         let timeouts = timeouts(&upstream.timeouts, &path.key("timeouts"), problems);
+        let prices = prices(&upstream.prices, &path.key("prices"), problems);
         if let (Some(name), Ok(url)) = (upstream.name.clone(), url) {
-            let models = upstream.models.0.iter().flatten().cloned().collect();
             upstreams.push(Upstream {
                 name,
                 url,
                 models,
                 api_key,
                 timeouts,
+                prices,
             });
         }
     }
@@ -103,9 +98,54 @@ fn check_name<'a>(
     Ok(())
 }
 
-fn base_url(text: Option<&str>, server: &Server) -> Result<Url, String> {
-    let text = text.ok_or("is missing (write e.g. https://api.openai.com/v1)")?;
-    let example = "(write e.g. https://api.openai.com/v1)";
+/// The patterns of a list that has no empty ones.
+fn patterns(list: &List<String>, path: &Path, problems: &mut Problems) -> Vec<String> {
+    for (index, pattern) in list.0.iter().enumerate() {
+        if pattern.as_deref().is_none_or(|text| text.trim().is_empty()) {
+            problems.report(&path.item(index), "an empty entry");
+        }
+    }
+    list.0.iter().flatten().cloned().collect()
+}
+
+fn prices(list: &[Option<file::Price>], path: &Path, problems: &mut Problems) -> Vec<Price> {
+    let mut prices = Vec::new();
+    for (index, slot) in list.iter().enumerate() {
+        let path = path.item(index);
+        let Some(price) = slot else {
+            problems.report(&path, "an empty entry");
+            continue;
+        };
+        let models = patterns(&price.models, &path.key("models"), problems);
+        if price.models.0.is_empty() {
+            let message = "is missing: for which models (write e.g. [\"gpt-4o*\"])";
+            problems.report(&path.key("models"), message);
+        }
+        let mut dollars = |key, value: Option<f64>| match value {
+            None => {
+                let message = "is missing: dollars for a million tokens, 0 if there are none";
+                problems.report(&path.key(key), message);
+                0.0
+            }
+            Some(dollars) if dollars < 0.0 => {
+                problems.report(&path.key(key), "a price is 0 or more");
+                0.0
+            }
+            Some(dollars) => dollars,
+        };
+        let rate = Rate {
+            input: dollars("input", price.input),
+            output: dollars("output", price.output),
+        };
+        prices.push(Price { models, rate });
+    }
+    prices
+}
+
+/// A URL that others' paths can be appended to, and that is not ours. `example` shows how.
+pub fn base_url(text: Option<&str>, server: &Server, example: &str) -> Result<Url, String> {
+    let example = format!("(write e.g. {example})");
+    let text = text.ok_or_else(|| format!("is missing {example}"))?;
     // Without the text itself: it may hold a password.
     let mut url = Url::parse(text).map_err(|cause| format!("not a URL: {cause} {example}"))?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -113,7 +153,8 @@ fn base_url(text: Option<&str>, server: &Server) -> Result<Url, String> {
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(
-            "credentials do not belong in the URL: use api_key_env or api_key_file".to_owned(),
+            "credentials do not belong in a URL (keys of providers: api_key_env, api_key_file)"
+                .to_owned(),
         );
     }
     if url.query().is_some() || url.fragment().is_some() {

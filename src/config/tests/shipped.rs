@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::super::file::{File, Tls, Upstream};
+use super::super::file::{File, Price, Tls, Tracing, Upstream};
 use super::super::units::List;
 use super::super::{Abandoned, LogFormat, Scope, schema};
 use super::*;
@@ -108,10 +108,19 @@ fn every_key() -> Value {
         models: List::of(["c".to_owned()]),
         api_key_env: Some("d".into()),
         api_key_file: Some("e".into()),
+        prices: vec![Some(Price {
+            models: List::of(["f".to_owned()]),
+            input: Some(1.0),
+            output: Some(2.0),
+        })],
         ..Upstream::default()
     };
     let mut file = File::default();
     file.server.tls = Some(tls);
+    file.tracing = Some(Tracing {
+        endpoint: Some("g".into()),
+        ..Tracing::default()
+    });
     file.upstreams.push(Some(upstream));
     serde_json::to_value(file).unwrap()
 }
@@ -152,7 +161,7 @@ fn schema_and_shipped_file_know_every_key() {
     let schema = schema();
     let mut keys = Vec::new();
     described(&every_key(), &schema, &schema, &mut keys);
-    assert_eq!(keys.len(), 42);
+    assert_eq!(keys.len(), 50);
     for key in keys {
         assert!(
             DEFAULT_YAML.contains(&format!("{key}: "))

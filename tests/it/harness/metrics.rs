@@ -40,6 +40,13 @@ impl Metrics {
         self.series.iter().filter(fits).map(|s| s.value).sum()
     }
 
+    /// Every series: its name and labels.
+    pub fn series(&self) -> impl Iterator<Item = (&str, &[(String, String)])> {
+        self.series
+            .iter()
+            .map(|s| (s.name.as_str(), s.labels.as_slice()))
+    }
+
     pub fn names(&self) -> BTreeSet<&str> {
         self.series.iter().map(|s| s.name.as_str()).collect()
     }

@@ -1,0 +1,100 @@
+//! Step 10: what is told about a finished request. Metrics, the access line, spans.
+
+use opentelemetry::KeyValue;
+use pingora_core::Error;
+use pingora_proxy::Session;
+
+use super::LlmProxy;
+use super::ctx::{Ctx, Fill, Role};
+use crate::access_log::Line;
+use crate::cache::flight::End;
+use crate::metrics::{Outcome, Timing};
+
+/// Logged as the status of a request whose client left before there was one (nginx's number).
+const CLIENT_LEFT: u16 = 499;
+/// Enough of a key to find it again, and short enough to read.
+const KEY_CHARS_LOGGED: usize = 16;
+
+/// A client's request is over, `error` says whether it ended badly.
+pub fn of_client(proxy: &LlmProxy, session: &Session, error: Option<&Error>, ctx: &mut Ctx) {
+    let account = &ctx.account;
+    let timing = Timing {
+        total_secs: ctx.started.elapsed().as_secs_f64(),
+        first_byte_secs: account.first_byte.map(|d| d.as_secs_f64()),
+    };
+    if let Some(outcome) = account.outcome {
+        let api = account.api.map_or("other", |api| api.label());
+        let upstream = account.upstream.as_ref().map(|u| u.name());
+        let metrics = proxy.cache.metrics();
+        metrics.request(api, upstream, outcome, timing);
+    }
+    let request = session.req_header();
+    let line = Line {
+        method: request.method.as_str(),
+        path: request.uri.path(),
+        status: account.status.unwrap_or(CLIENT_LEFT),
+        outcome: account.outcome.map(Outcome::as_str),
+        api: account.api.map(|api| api.label()),
+        upstream: account.upstream.as_ref().map(|u| u.name()),
+        model: account.model.as_deref(),
+        key: account
+            .key
+            .map(|key| key.to_string().chars().take(KEY_CHARS_LOGGED).collect()),
+        tenant: account.tenant.map(|tenant| tenant.short()),
+        trace: ctx.trace.trace_id(),
+        bytes: session.as_downstream().body_bytes_sent(),
+        first_byte: account.first_byte,
+        total: ctx.started.elapsed(),
+        detail: account.detail.as_deref(),
+        error: error.map(ToString::to_string),
+    };
+    proxy.access_log.write(&line);
+    if ctx.trace.is_recorded() {
+        let failed = match (error, line.status) {
+            (Some(_), _) => Some("broken"),
+            (None, 500..) => Some("error"),
+            (None, _) => None,
+        };
+        let name = format!("{} {}", line.method, line.api.unwrap_or("other"));
+        let attributes = attributes(&line);
+        ctx.trace.end(name, attributes, failed);
+    }
+    if let Role::PassThrough(target) = &mut ctx.role {
+        let failed = error.map(|_| "broken");
+        std::mem::take(&mut target.call).end(None, failed);
+    }
+}
+
+fn attributes(line: &Line<'_>) -> Vec<KeyValue> {
+    let mut attributes = vec![
+        KeyValue::new("http.response.status_code", i64::from(line.status)),
+        KeyValue::new("http.request.method", line.method.to_owned()),
+        KeyValue::new("url.path", line.path.to_owned()),
+    ];
+    let mut text = |name: &'static str, value: Option<&str>| {
+        if let Some(value) = value {
+            attributes.push(KeyValue::new(name, value.to_owned()));
+        }
+    };
+    text("llm_cache.outcome", line.outcome);
+    text("llm_cache.api", line.api);
+    text("llm_cache.upstream", line.upstream);
+    text("llm_cache.key", line.key.as_deref());
+    text("llm_cache.detail", line.detail);
+    text("gen_ai.request.model", line.model);
+    attributes
+}
+
+/// A fill is over: the call to the upstream is. On a hit there is none, so that tokens are in the
+/// traces as often as they were paid for.
+pub fn of_fill(fill: &mut Fill) {
+    let flight = fill.guard.flight();
+    let failed = match flight.ended() {
+        Some((End::Complete, _)) => None,
+        Some((End::Broken(why), _)) => Some(why),
+        Some((End::Failed(error), _)) => Some(error.code),
+        None => Some("given up"),
+    };
+    let usage = flight.usage();
+    std::mem::take(&mut fill.target.call).end(usage, failed);
+}

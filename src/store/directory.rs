@@ -1,0 +1,88 @@
+//! The directory of the database, before the database sees it: what is wrong with it is said in the
+//! operator's words.
+
+use std::fs;
+use std::io::{Error, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::unistd::{getegid, geteuid};
+
+use super::StoreError;
+
+/// Written and removed again to see whether that is possible.
+const TRIAL: &str = ".llm-cache-server-trial";
+
+/// Makes the directory if it is not there, and sees that files can be made in it.
+pub fn prepare(path: &Path) -> Result<(), StoreError> {
+    let trial = path.join(TRIAL);
+    fs::create_dir_all(path)
+        .and_then(|()| fs::write(&trial, TRIAL))
+        .and_then(|()| fs::remove_file(&trial))
+        .map_err(|source| StoreError::Directory {
+            path: path.to_owned(),
+            advice: advice(path, &source),
+            source,
+        })
+}
+
+/// What to do about it.
+fn advice(path: &Path, error: &Error) -> String {
+    match error.kind() {
+        ErrorKind::PermissionDenied => permission(path, geteuid().as_raw(), getegid().as_raw()),
+        ErrorKind::ReadOnlyFilesystem => {
+            "mount a volume that can be written there, or change store.path".to_owned()
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "free space on that disk, or move store.path to another".to_owned()
+        }
+        _ => "give store.path a directory that this server can write to".to_owned(),
+    }
+}
+
+/// A container's user is rarely the owner of a directory that was mounted from the host.
+fn permission(path: &Path, uid: u32, gid: u32) -> String {
+    let nearest = path.ancestors().find_map(|dir| {
+        let owner = fs::metadata(dir).ok()?.uid();
+        Some((dir.display(), owner))
+    });
+    let whose = match nearest {
+        Some((dir, owner)) => format!("{dir} belongs to user {owner}, this server runs as {uid}"),
+        None => format!("this server runs as user {uid}"),
+    };
+    format!(
+        "{whose}; give it that directory with `chown -R {uid}:{gid} DIRECTORY` (of a container: the \
+         directory on the host that is mounted there), or run it as the owner (docker run --user, \
+         securityContext.runAsUser)"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_made_and_left_empty() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("a/b");
+        prepare(&path).unwrap();
+        prepare(&path).unwrap();
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_the_directory_is_an_error_that_says_what_to_change() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("file");
+        fs::write(&path, "").unwrap();
+        let error = prepare(&path).unwrap_err().to_string();
+        assert!(error.contains("store.path"), "{error}");
+    }
+
+    #[test]
+    fn without_permission_the_command_to_run_is_named() {
+        let text = permission(Path::new("/nowhere/at/all"), 65532, 65531);
+        assert!(text.contains("chown -R 65532:65531"), "{text}");
+        assert!(text.contains("/ belongs to user 0"), "{text}");
+    }
+}
