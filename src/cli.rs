@@ -98,7 +98,7 @@ fn load(file: Option<&Path>) -> Result<Config, config::Errors> {
 fn run(config: Config) -> ExitCode {
     access_log::init(config.log.format, config.log.level);
     match server::run(config) {
-        Err(e) if e.is_operators() => {
+        Err(e) if e.is_configuration() => {
             eprintln!("llm-cache-server: {e}");
             EXIT_CONFIG.into()
         }

@@ -60,9 +60,9 @@ pub enum ServerError {
 }
 
 impl ServerError {
-    /// Whether it is for the operator to change something, not for us.
-    pub fn is_operators(&self) -> bool {
-        matches!(self, ServerError::Listen { .. } | ServerError::Store(_))
+    /// Whether the configuration asks for what this machine does not give: not a fault of ours.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, ServerError::Store(_))
     }
 }
 

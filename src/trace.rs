@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{
-    Link, Span, SpanBuilder, SpanContext, SpanKind, TraceContextExt, Tracer, TracerProvider,
+    Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer, TracerProvider,
 };
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_http::HeaderExtractor;
@@ -151,12 +151,7 @@ impl Visit {
     /// This request waits for a call that another one caused.
     pub fn joined(&mut self, call: Option<&SpanContext>) {
         if let (Some(span), Some(call)) = (&mut self.span, call) {
-            let Link {
-                span_context,
-                attributes,
-                ..
-            } = Link::with_context(call.clone());
-            span.add_link(span_context, attributes);
+            span.add_link(call.clone(), Vec::new());
         }
     }
 
@@ -166,7 +161,7 @@ impl Visit {
             span.update_name(name);
             span.set_attributes(attributes);
             if let Some(why) = failed {
-                span.set_status(opentelemetry::trace::Status::error(why));
+                span.set_status(Status::error(why));
             }
             span.end();
         }

@@ -95,11 +95,11 @@ impl HttpClient for Courier {
     /// Called on the exporter's own thread, which has no runtime.
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let link = self.link.clone();
-        let sent = self
-            .runtime
-            .spawn(tokio::time::timeout(SEND_MAX, async move {
-                link.send(request).await.map_err(|e| e.to_string())
-            }));
+        // All of it inside the task: this thread has no clock of the runtime's either.
+        let sent = self.runtime.spawn(async move {
+            let sending = async { link.send(request).await.map_err(|e| e.to_string()) };
+            tokio::time::timeout(SEND_MAX, sending).await
+        });
         let result = match sent.await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(format!("no answer within {SEND_MAX:?}")),

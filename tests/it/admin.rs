@@ -1,5 +1,7 @@
 //! The operators' listener: probes, and numbers that add up.
 
+use serde_json::json;
+
 use crate::harness::*;
 
 #[tokio::test]
@@ -219,4 +221,63 @@ async fn no_client_can_add_a_label() {
         .filter(|line| !line.starts_with('#'))
         .count();
     assert!(series < 400, "{series} series");
+}
+
+#[tokio::test]
+async fn money_is_counted_where_prices_are_given() {
+    let (input, output) = llm::USAGE;
+    let origin = origin().start().await;
+    let prices = json!({"prices": [
+        {"models": ["gpt-4o-mini*"], "input": 1000, "output": 1000},
+        {"models": ["gpt-4o*"], "input": 2.5, "output": 10},
+        {"models": ["*"], "input": 1000, "output": 1000},
+    ]});
+    let proxy = proxy()
+        .config(|c| {
+            c.upstream("openai", &origin, prices)
+                .upstream("free", &origin, json!({}));
+        })
+        .start()
+        .await;
+    for path in ["/v1/chat/completions", "/free/v1/chat/completions"] {
+        let ask = chat("money").to(path);
+        proxy.ask(&ask).await.is(200, "miss");
+        proxy.ask(&ask).await.is(200, "hit");
+        proxy.ask(&ask).await.is(200, "hit");
+    }
+    proxy.falls_to("llm_cache_requests_in_flight", 0.0).await;
+    let metrics = proxy.metrics().await;
+    let answer = (input as f64 * 2.5 + output as f64 * 10.0) / 1e6;
+    for (name, upstream, expected) in [
+        ("spent", "openai", answer),
+        ("saved", "openai", 2.0 * answer),
+        ("spent", "free", 0.0),
+        ("saved", "free", 0.0),
+    ] {
+        let series = format!("llm_cache_cost_{name}_dollars_total{{upstream=\"{upstream}\"}}");
+        let counted = metrics.value(&series);
+        assert!(
+            (counted - expected).abs() < 1e-9,
+            "{series} is {counted}, not {expected}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn series_that_alerts_watch_are_there_before_anything_happens() {
+    let origin = origin().start().await;
+    let proxy = proxy_before(&origin).await;
+    let text = proxy.metrics().await.text;
+    for series in [
+        "llm_cache_upstream_requests_total{upstream=\"openai\"} 0",
+        "llm_cache_upstream_errors_total{kind=\"connect\",upstream=\"openai\"} 0",
+        "llm_cache_upstream_errors_total{kind=\"status_5xx\",upstream=\"openai\"} 0",
+        "llm_cache_store_writes_dropped_total{reason=\"disk_full\"} 0",
+        "llm_cache_store_writes_dropped_total{reason=\"queue_full\"} 0",
+        "llm_cache_tier_hits_total{tier=\"disk\"} 0",
+        "llm_cache_store_bytes_max{tier=\"disk\"} 1073741824",
+        "llm_cache_tokens_saved_total{kind=\"input\",upstream=\"openai\"} 0",
+    ] {
+        assert!(text.contains(series), "{series} is not in\n{text}");
+    }
 }

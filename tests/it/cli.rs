@@ -311,3 +311,14 @@ async fn the_demo_shows_five_scenes_and_stays_up() {
     process.signal(nix::sys::signal::Signal::SIGTERM);
     assert!(process.exits_within(ms(5_000)).await.success());
 }
+
+#[tokio::test]
+async fn a_store_that_cannot_be_used_is_the_operators_to_mend() {
+    let dir = dir_with(&format!("{GOOD}store: {{path: file}}\n"));
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    let run = command(dir.path(), &["run", "--config", "c.yaml"], &[]).await;
+    assert_eq!(run.code, Some(64), "{run:?}");
+    let says =
+        run.stderr.contains("cannot use file as the store") && run.stderr.contains("store.path");
+    assert!(says && run.stderr.lines().count() == 1, "{run:?}");
+}

@@ -79,10 +79,7 @@ fn upstreams_are_checked_one_by_one() {
         ("ftp://a/v1", "not an http or https URL"),
         ("http://a/v1?x=1", "no query"),
         ("http://a/v1#", "no fragment"),
-        (
-            "http://me:pass@a/v1",
-            "credentials do not belong in the URL",
-        ),
+        ("http://me:pass@a/v1", "credentials do not belong in a URL"),
         ("http://a:0/v1", "port 0"),
         ("http://a:65536/v1", "not a URL: invalid port number"),
         (
@@ -219,4 +216,104 @@ fn contradictions_are_refused() {
         &file("server: {listen: [127.0.0.1:0, 127.0.0.1:0], admin: '127.0.0.1:0'}"),
         &[],
     );
+}
+
+#[test]
+fn prices_need_models_and_numbers() {
+    let file =
+        |prices: &str| format!("upstreams:\n- name: a\n  url: http://a\n  prices:\n  - {prices}\n");
+    let config = good(&file("{models: [x-*, y], input: 2.5, output: 0}"), &[]);
+    let price = &config.upstreams[0].prices[0];
+    assert_eq!(price.models, ["x-*", "y"]);
+    assert_eq!((price.rate.input, price.rate.output), (2.5, 0.0));
+    // 4 * 2.50 dollars and 1 * 0.
+    assert_eq!(price.rate.dollars((4_000_000, 1_000_000)), 10.0);
+    for (prices, place, words) in [
+        (
+            "{models: x, input: 1}",
+            "prices[0].output",
+            "is missing: dollars",
+        ),
+        (
+            "{input: 1, output: 1}",
+            "prices[0].models",
+            "for which models",
+        ),
+        (
+            "{models: x, input: -1, output: 1}",
+            "prices[0].input",
+            "0 or more",
+        ),
+        (
+            "{models: x, input: dear, output: 1}",
+            "prices[0].input",
+            "expected a number",
+        ),
+        (
+            "{models: ['', x], input: 1, output: 1}",
+            "prices[0].models[0]",
+            "an empty entry",
+        ),
+        ("", "prices[0]", "an empty entry"),
+    ] {
+        let errors = load_text(&file(prices), &[]).unwrap_err().to_string();
+        let expected = format!("upstreams[0].{place}: ");
+        assert!(
+            errors.contains(&expected) && errors.contains(words),
+            "{prices}: {errors}"
+        );
+    }
+}
+
+#[test]
+fn traces_go_to_a_collectors_receiver() {
+    let file = |tracing: &str| format!("{SHORTEST}tracing: {{{tracing}}}");
+    for (endpoint, expected) in [
+        ("http://c:4318", "http://c:4318/v1/traces"),
+        ("https://c/otlp/", "https://c/otlp/v1/traces"),
+        ("http://c:4318/v1/traces", "http://c:4318/v1/traces"),
+    ] {
+        let config = good(&file(&format!("endpoint: '{endpoint}'")), &[]);
+        let tracing = config.tracing.unwrap();
+        assert_eq!(tracing.endpoint.as_str(), expected);
+        assert_eq!(tracing.sample_ratio, 0.05);
+        assert_eq!(tracing.service_name, "llm-cache-server");
+    }
+    for (tracing, place, words) in [
+        (
+            "sample_ratio: 1",
+            "endpoint",
+            "is missing (write e.g. http://localhost:4318)",
+        ),
+        ("endpoint: 'c:4318'", "endpoint", "not an http or https URL"),
+        (
+            "endpoint: 'http://localhost:9999'",
+            "endpoint",
+            "would ask itself",
+        ),
+        (
+            "endpoint: 'http://c', sample_ratio: 1.1",
+            "sample_ratio",
+            "not between 0 and 1",
+        ),
+        (
+            "endpoint: 'http://c', sample_ratio: -0.1",
+            "sample_ratio",
+            "not between 0 and 1",
+        ),
+        (
+            "endpoint: 'http://c', service_name: ' '",
+            "service_name",
+            "is empty",
+        ),
+    ] {
+        let errors = load_text(&file(tracing), &[]).unwrap_err().to_string();
+        let expected = format!("tracing.{place}: ");
+        assert!(
+            errors.contains(&expected) && errors.contains(words),
+            "{tracing}: {errors}"
+        );
+    }
+    assert_eq!(good(SHORTEST, &[]).tracing, None);
+    assert_eq!(good(&format!("{SHORTEST}tracing:\n"), &[]).tracing, None);
 }
