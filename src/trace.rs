@@ -105,7 +105,7 @@ impl Traces {
         });
         Visit {
             parent: parent.map(|cx| cx.span().span_context().clone()),
-            span,
+            span: span.map(Box::new),
         }
     }
 
@@ -133,7 +133,8 @@ impl Traces {
 #[derive(Default)]
 pub struct Visit {
     parent: Option<SpanContext>,
-    span: Option<SdkSpan>,
+    /// Boxed: most requests have none.
+    span: Option<Box<SdkSpan>>,
 }
 
 impl Visit {
@@ -145,7 +146,7 @@ impl Visit {
 
     /// Whether anyone will read what is said about this request.
     pub fn is_recorded(&self) -> bool {
-        self.span.as_ref().is_some_and(Span::is_recording)
+        self.span.as_ref().is_some_and(|span| span.is_recording())
     }
 
     /// This request waits for a call that another one caused.

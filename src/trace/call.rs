@@ -23,12 +23,15 @@ pub struct Subject<'a> {
 /// The span of one request to an upstream. Ended by [`Call::end`], or as failed when it is dropped.
 #[derive(Default)]
 pub struct Call {
-    span: Option<SdkSpan>,
+    /// Boxed: most requests have none.
+    span: Option<Box<SdkSpan>>,
 }
 
 impl Call {
     pub(super) fn new(span: Option<SdkSpan>) -> Call {
-        Call { span }
+        Call {
+            span: span.map(Box::new),
+        }
     }
 
     /// What others can link to; `None` without a collector.
