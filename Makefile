@@ -14,7 +14,7 @@ ARGS ?=
 
 # Every step may start cargo, and one cargo uses all cores.
 .NOTPARALLEL:
-.PHONY: help run build demo test test-rust test-sdk lint fmt bench fuzz clean setup
+.PHONY: help run build demo test test-rust test-sdk lint fmt bench fuzz docs image clean setup
 
 help: ## Says what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,12 @@ bench: setup ## The benchmarks
 fuzz: setup ## Every fuzz target for FUZZ_SECONDS (60)
 	@scripts/setup.sh fuzz
 	FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh
+
+docs: setup ## Writes the tables of docs/configuration.md anew, from the types
+	UPDATE_DOCS=1 cargo test --release --locked --test it reference::
+
+image: ## Builds the image with buildah and shows that it works (the first time takes half an hour)
+	@scripts/image.sh
 
 clean: ## Removes what was built; tools and virtual environments stay
 	cargo clean

@@ -15,6 +15,9 @@ check_files() {
     "$bin/yamllint" --strict .
     # Where there is something for them.
     if [ -e Dockerfile ]; then "$bin/hadolint" Dockerfile; fi
+    if [ -e compose.yaml ]; then
+        "$bin/check-jsonschema" --builtin-schema vendor.compose-spec compose.yaml
+    fi
     # The lock files must work with any registry, so they name none.
     if grep -n '"resolved"' tests/sdk/node/package-lock.json scripts/node-tools/package-lock.json; then
         echo "package-lock.json names a registry: npm install --package-lock-only --omit-lockfile-registry-resolved" >&2

@@ -19,10 +19,14 @@ pub fn prepare(path: &Path) -> Result<(), StoreError> {
     fs::create_dir_all(path)
         .and_then(|()| fs::write(&trial, TRIAL))
         .and_then(|()| fs::remove_file(&trial))
-        .map_err(|source| StoreError::Directory {
-            path: path.to_owned(),
-            advice: advice(path, &source),
-            source,
+        .map_err(|source| {
+            // The whole path: it is what was mounted, and says which working directory counts.
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            StoreError::Directory {
+                advice: advice(&path, &source),
+                path,
+                source,
+            }
         })
 }
 

@@ -30,6 +30,17 @@ fn the_shipped_file_says_what_the_types_default_to() {
     );
 }
 
+/// What the image starts with.
+const CONTAINER_YAML: &str = include_str!("../../../conf/container.yaml");
+
+#[test]
+fn the_image_starts_with_the_defaults_but_for_one_address() {
+    let mut image = good(CONTAINER_YAML, &[]);
+    assert_eq!(image.server.admin, "0.0.0.0:9901".parse().unwrap());
+    image.server.admin = "127.0.0.1:9901".parse().unwrap();
+    assert_eq!(image, load(Source::Embedded, &environment(&[])).unwrap());
+}
+
 #[test]
 fn the_defaults_are_those_that_were_promised() {
     let config = load(Source::Embedded, &environment(&[])).unwrap();
