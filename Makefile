@@ -14,7 +14,7 @@ ARGS ?=
 
 # Every step may start cargo, and one cargo uses all cores.
 .NOTPARALLEL:
-.PHONY: help run build demo test test-rust test-sdk lint fmt bench fuzz docs image clean setup
+.PHONY: help run build demo test test-rust test-sdk test-docs check-deploy lint fmt bench fuzz docs image clean setup
 
 help: ## Says what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -28,7 +28,7 @@ build: setup ## Builds the server
 demo: build ## Shows what the cache does, without a key and without a network
 	@exec $(SERVER) demo $(ARGS)
 
-test: test-rust test-sdk ## The whole suite: Rust tests and the SDK suites
+test: test-rust test-sdk test-docs ## The whole suite: Rust tests, the SDK suites, the documented commands
 
 test-rust: setup ## Unit, integration and documentation tests
 	@if cargo nextest --version >/dev/null 2>&1; then \
@@ -42,6 +42,13 @@ test-rust: setup ## Unit, integration and documentation tests
 
 test-sdk: build ## The OpenAI and Anthropic SDKs against the server, twice
 	tests/sdk/run.sh
+
+test-docs: build ## Every command and snippet of the README and the docs
+	tests/docs/run.sh
+
+check-deploy: build ## Kubernetes objects, alerts and dashboard
+	scripts/check_deploy.sh
+	scripts/check_monitoring.sh
 
 lint: ## Formatting, files, dependencies, clippy
 	scripts/check.sh

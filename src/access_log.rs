@@ -14,6 +14,12 @@ const ACCESS: &str = "access";
 /// Text that clients choose (paths, model names) is cut to this many characters.
 const CLIENT_TEXT_MAX: usize = 128;
 
+/// As much of a client's text as logs and traces take.
+pub fn cut(text: &str) -> &str {
+    let end = text.char_indices().nth(CLIENT_TEXT_MAX);
+    end.map_or(text, |(at, _)| text.get(..at).unwrap_or(text))
+}
+
 /// Sends the log to standard error. Call once.
 pub fn init(format: LogFormat, level: LevelFilter) {
     let mut builder = Builder::new();
@@ -112,8 +118,7 @@ fn fields(line: &Line<'_>) -> Map<String, Value> {
     let millis = |d: Duration| Value::from((d.as_secs_f64() * 1e6).round() / 1e3);
     let mut text = |name: &str, value: Option<&str>| {
         if let Some(value) = value {
-            let cut: String = value.chars().take(CLIENT_TEXT_MAX).collect();
-            fields.insert(name.into(), Value::from(cut));
+            fields.insert(name.into(), Value::from(cut(value)));
         }
     };
     text("method", Some(line.method));

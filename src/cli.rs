@@ -148,7 +148,8 @@ fn ask_ready(admin: SocketAddr) -> Result<(), String> {
 fn schema() -> ExitCode {
     match serde_json::to_string_pretty(&config::schema()) {
         Ok(text) => {
-            println!("{text}");
+            // A reader that has seen enough (`| head`) is no error.
+            let _ = writeln!(std::io::stdout(), "{text}");
             ExitCode::SUCCESS
         }
         Err(e) => exit_code(Err::<(), _>(e)),

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-/// Its arenas give memory back where glibc's keep it: answers are allocated on one thread and freed
-/// on another.
+/// Answers are allocated on one thread and freed on another, which glibc's arenas take badly. Its
+/// background threads give back what an idle server no longer needs.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -51,8 +51,8 @@ pub struct Metrics {
     pub store_evictions: IntCounter,
     /// Look-ups that gave up waiting for the disk.
     pub store_reads_skipped: IntCounter,
-    /// Batches of spans that the collector did not take.
-    pub trace_exports_failed: IntCounter,
+    /// Spans that did not reach the collector.
+    pub trace_spans_lost: IntCounter,
 }
 
 impl Metrics {
@@ -177,10 +177,10 @@ impl Metrics {
                 "store_reads_skipped_total",
                 "Look-ups that gave up waiting for the disk and went upstream.",
             )?,
-            trace_exports_failed: counter(
+            trace_spans_lost: counter(
                 r,
-                "trace_exports_failed_total",
-                "Batches of spans that the collector did not take.",
+                "trace_spans_lost_total",
+                "Spans that did not reach the collector.",
             )?,
             registry,
         };

@@ -165,7 +165,10 @@ impl ProxyHttp for LlmProxy {
             return Ok(());
         }
         deadline::header_is_read();
-        ctx.trace = self.traces.visit(&session.req_header().headers);
+        let request = session.req_header();
+        if !serve::is_health(request) {
+            ctx.trace = self.traces.visit(&request.headers);
+        }
         ctx.in_flight = Some(InFlight::of(&self.cache.metrics().requests_in_flight));
         let downstream = session.as_downstream_mut();
         downstream.set_write_timeout(Some(self.limits.write_timeout));
@@ -417,8 +420,8 @@ impl ProxyHttp for LlmProxy {
     }
 
     async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut Ctx) {
-        if let Role::Fill(fill) = &mut ctx.role {
-            return account::of_fill(fill);
+        if let Role::Fill(_) = ctx.role {
+            return;
         }
         deadline::header_is_due();
         account::of_client(self, session, e, ctx);

@@ -9,17 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{
     Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer, TracerProvider,
 };
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_http::HeaderExtractor;
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{
-    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, Span as SdkSpan,
+    BatchConfigBuilder, Sampler, SdkTracer, SdkTracerProvider, Span as SdkSpan, SpanLimits,
 };
 use tokio::runtime::Handle;
 
@@ -27,16 +24,21 @@ use crate::config;
 use crate::metrics::Metrics;
 pub use call::{Call, Subject};
 use courier::Courier;
+use delivery::Bounded;
 
 mod call;
 mod courier;
+mod delivery;
+mod parent;
 
-/// Spans that wait for the collector; more are dropped. About 1 KiB each.
+/// Spans that wait for the collector; more are lost. About 1 KiB each: what clients choose is cut.
 const QUEUE_MAX: usize = 4096;
 /// Spans in one request to the collector.
 const BATCH_MAX: usize = 512;
 /// A batch that is not full leaves after this time.
 const BATCH_WAIT: Duration = Duration::from_secs(1);
+/// A batch that is refused or does not arrive is tried again within this time.
+const EXPORT_MAX: Duration = Duration::from_secs(10);
 /// At the end, the collector gets this long to take what is left.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 
@@ -61,27 +63,30 @@ impl Traces {
         runtime: Handle,
         metrics: Arc<Metrics>,
     ) -> Result<Traces, String> {
-        let courier = Courier::new(config, runtime, metrics).map_err(|e| e.to_string())?;
+        let courier = Courier::new(config, runtime).map_err(|e| e.to_string())?;
         let exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(courier)
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(config.endpoint.as_str())
+            .with_timeout(EXPORT_MAX)
             .build()
             .map_err(|e| e.to_string())?;
         let batches = BatchConfigBuilder::default()
             .with_max_queue_size(QUEUE_MAX)
             .with_max_export_batch_size(BATCH_MAX)
-            .with_scheduled_delay(BATCH_WAIT);
-        let processor = BatchSpanProcessor::builder(exporter)
-            .with_batch_config(batches.build())
+            .with_scheduled_delay(BATCH_WAIT)
             .build();
+        let endpoint = config.endpoint.to_string();
+        let processor = Bounded::new(exporter, batches, endpoint, metrics);
         let resource = Resource::builder_empty()
             .with_service_name(config.service_name.clone())
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
         let ratio = Sampler::TraceIdRatioBased(config.sample_ratio);
         let provider = SdkTracerProvider::builder()
             .with_span_processor(processor)
+            // Else variables of the environment would say how much of a span is told.
+            .with_span_limits(SpanLimits::default())
             .with_sampler(Sampler::ParentBased(Box::new(ratio)))
             .with_resource(resource.build())
             .build();
@@ -93,18 +98,17 @@ impl Traces {
 
     /// What a client's request says, and its span.
     pub fn visit(&self, headers: &HeaderMap) -> Visit {
-        let parent = (headers.contains_key("traceparent")).then(|| {
-            TraceContextPropagator::new()
-                .extract_with_context(&Context::new(), &HeaderExtractor(headers))
-        });
+        let parent = parent::of(headers);
         let span = self.on.as_ref().map(|on| {
             let builder = SpanBuilder::from_name("request").with_kind(SpanKind::Server);
-            let root = Context::new();
-            on.tracer
-                .build_with_context(builder, parent.as_ref().unwrap_or(&root))
+            let parent = match &parent {
+                Some(parent) => Context::new().with_remote_span_context(parent.clone()),
+                None => Context::new(),
+            };
+            on.tracer.build_with_context(builder, &parent)
         });
         Visit {
-            parent: parent.map(|cx| cx.span().span_context().clone()),
+            parent,
             span: span.map(Box::new),
         }
     }
@@ -138,10 +142,12 @@ pub struct Visit {
 }
 
 impl Visit {
-    /// The trace this request belongs to, its own or its client's.
+    /// The trace to look for: its client's, or its own if it is recorded.
     pub fn trace_id(&self) -> Option<String> {
-        let context = self.context();
-        context.is_valid().then(|| context.trace_id().to_string())
+        let own = self.span.as_ref().filter(|span| span.is_recording());
+        let context = own.map(|span| span.span_context());
+        let context = context.or(self.parent.as_ref())?;
+        Some(context.trace_id().to_string())
     }
 
     /// Whether anyone will read what is said about this request.

@@ -84,6 +84,11 @@ impl Upstream {
         &self.host
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Its host, with the port where that is not the usual one.
     pub fn authority(&self) -> &HeaderValue {
         &self.authority

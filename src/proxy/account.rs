@@ -1,12 +1,12 @@
 //! Step 10: what is told about a finished request. Metrics, the access line, spans.
 
 use opentelemetry::KeyValue;
-use pingora_core::Error;
+use pingora_core::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
 
 use super::LlmProxy;
 use super::ctx::{Ctx, Fill, Role};
-use crate::access_log::Line;
+use crate::access_log::{Line, cut};
 use crate::cache::flight::End;
 use crate::metrics::{Outcome, Timing};
 
@@ -49,33 +49,58 @@ pub fn of_client(proxy: &LlmProxy, session: &Session, error: Option<&Error>, ctx
         error: error.map(ToString::to_string),
     };
     proxy.access_log.write(&line);
+    // A client may leave at any time: nothing of ours has failed then.
+    let broken = error.is_some_and(|e| !is_clients(e));
     if ctx.trace.is_recorded() {
-        let failed = match (error, line.status) {
-            (Some(_), _) => Some("broken"),
-            (None, 500..) => Some("error"),
-            (None, _) => None,
+        let failed = match account.status {
+            _ if broken => Some("broken"),
+            Some(500..) => Some("error"),
+            _ => None,
         };
-        let name = format!("{} {}", line.method, line.api.unwrap_or("other"));
-        let attributes = attributes(&line);
+        let method = known_method(line.method);
+        let name = format!(
+            "{} {}",
+            method.unwrap_or("HTTP"),
+            line.api.unwrap_or("other")
+        );
+        let attributes = attributes(&line, account.status, failed);
         ctx.trace.end(name, attributes, failed);
     }
     if let Role::PassThrough(target) = &mut ctx.role {
-        let failed = error.map(|_| "broken");
+        let failed = broken.then_some("broken");
         std::mem::take(&mut target.call).end(None, failed);
     }
 }
 
-fn attributes(line: &Line<'_>) -> Vec<KeyValue> {
-    let mut attributes = vec![
-        KeyValue::new("http.response.status_code", i64::from(line.status)),
-        KeyValue::new("http.request.method", line.method.to_owned()),
-        KeyValue::new("url.path", line.path.to_owned()),
-    ];
+fn is_clients(error: &Error) -> bool {
+    match error.esource() {
+        ErrorSource::Downstream => true,
+        ErrorSource::Upstream | ErrorSource::Internal => false,
+        ErrorSource::Unset => *error.etype() == ErrorType::ConnectionClosed,
+    }
+}
+
+/// Clients may invent methods; names of spans are a closed set.
+fn known_method(method: &str) -> Option<&str> {
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    known.contains(&method).then_some(method)
+}
+
+fn attributes(line: &Line<'_>, status: Option<u16>, failed: Option<&'static str>) -> Vec<KeyValue> {
+    let mut attributes = Vec::new();
+    if let Some(status) = status {
+        let status = i64::from(status);
+        attributes.push(KeyValue::new("http.response.status_code", status));
+    }
     let mut text = |name: &'static str, value: Option<&str>| {
         if let Some(value) = value {
-            attributes.push(KeyValue::new(name, value.to_owned()));
+            attributes.push(KeyValue::new(name, cut(value).to_owned()));
         }
     };
+    let method = known_method(line.method);
+    text("http.request.method", Some(method.unwrap_or("_OTHER")));
+    text("url.path", Some(line.path));
+    text("error.type", failed);
     text("llm_cache.outcome", line.outcome);
     text("llm_cache.api", line.api);
     text("llm_cache.upstream", line.upstream);
@@ -85,7 +110,7 @@ fn attributes(line: &Line<'_>) -> Vec<KeyValue> {
     attributes
 }
 
-/// A fill is over: the call to the upstream is. On a hit there is none, so that tokens are in the
+/// A fill is over, or given up: the call to the upstream is. On a hit there is none, so that tokens are in the
 /// traces as often as they were paid for.
 pub fn of_fill(fill: &mut Fill) {
     let flight = fill.guard.flight();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use prometheus::IntGauge;
 
+use super::account;
 use crate::api::Api;
 use crate::cache::flights::FillGuard;
 use crate::cache::record_miss::RecorderSlot;
@@ -82,6 +83,7 @@ impl Target {
             operation: self.api.map(|api| api.operation()),
             upstream: self.upstream.name(),
             host: self.upstream.host(),
+            port: self.upstream.port(),
             model,
         });
     }
@@ -99,6 +101,13 @@ pub struct Fill {
     pub body_len: usize,
     /// Where to ask.
     pub target: Target,
+}
+
+impl Drop for Fill {
+    /// Also where it is given up halfway, when pingora has no phase for it.
+    fn drop(&mut self) {
+        account::of_fill(self);
+    }
 }
 
 /// What the access line and the metrics say about a request.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::Method;
+use pingora::http::RequestHeader;
 use pingora_core::Result;
 use pingora_core::protocols::http::ServerSession;
 use pingora_proxy::Session;
@@ -33,7 +34,7 @@ const DRAIN_FACTOR: u64 = 4;
 pub async fn serve(proxy: &LlmProxy, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
     let request = session.req_header();
     let path = request.uri.path();
-    if path == "/health" && matches!(request.method, Method::GET | Method::HEAD) {
+    if is_health(request) {
         respond::json(session, ctx, 200, br#"{"status":"ok"}"#.to_vec(), None).await?;
         return Ok(true);
     }
@@ -67,6 +68,11 @@ pub async fn serve(proxy: &LlmProxy, session: &mut Session, ctx: &mut Ctx) -> Re
             Ok(false)
         }
     }
+}
+
+/// The path that balancers probe on the clients' port.
+pub fn is_health(request: &RequestHeader) -> bool {
+    request.uri.path() == "/health" && matches!(request.method, Method::GET | Method::HEAD)
 }
 
 /// Steps 3 and 4 of a request to an API: its body, what it asks, whom, and under which key.

@@ -1,9 +1,9 @@
 //! The directory of the database, before the database sees it: what is wrong with it is said in the
 //! operator's words.
 
-use std::fs;
-use std::io::{Error, ErrorKind};
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, DirBuilder, File};
+use std::io::{Error, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
 use nix::unistd::{getegid, geteuid};
@@ -15,10 +15,12 @@ const TRIAL: &str = ".llm-cache-server-trial";
 
 /// Makes the directory if it is not there, and sees that files can be made in it.
 pub fn prepare(path: &Path) -> Result<(), StoreError> {
-    let trial = path.join(TRIAL);
-    fs::create_dir_all(path)
-        .and_then(|()| fs::write(&trial, TRIAL))
-        .and_then(|()| fs::remove_file(&trial))
+    // Answers lie there in clear text.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .and_then(|()| try_writing(&path.join(TRIAL)))
         .map_err(|source| {
             // The whole path: it is what was mounted, and says which working directory counts.
             let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -28,6 +30,23 @@ pub fn prepare(path: &Path) -> Result<(), StoreError> {
                 source,
             }
         })
+}
+
+/// Makes a file and removes it again. `create_new` follows no link that somebody has put there.
+fn try_writing(trial: &Path) -> Result<(), Error> {
+    let written = File::create_new(trial)
+        .or_else(|error| match error.kind() {
+            ErrorKind::AlreadyExists => {
+                fs::remove_file(trial).and_then(|()| File::create_new(trial))
+            }
+            _ => Err(error),
+        })
+        .and_then(|mut file| file.write_all(TRIAL.as_bytes()));
+    let removed = match fs::remove_file(trial) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    };
+    written.and(removed)
 }
 
 /// What to do about it.
@@ -71,6 +90,16 @@ mod tests {
         let path = parent.path().join("a/b");
         prepare(&path).unwrap();
         prepare(&path).unwrap();
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
+        // What an earlier start left, and a link to somewhere else.
+        fs::write(path.join(TRIAL), "old").unwrap();
+        prepare(&path).unwrap();
+        let elsewhere = parent.path().join("elsewhere");
+        fs::write(&elsewhere, "kept").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, path.join(TRIAL)).unwrap();
+        prepare(&path).unwrap();
+        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "kept");
         assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
     }
 

@@ -8,6 +8,8 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::Span as SdkSpan;
 use pingora::http::RequestHeader;
 
+use crate::access_log::cut;
+
 /// What a request to an upstream is about, in the words of OpenTelemetry's GenAI conventions.
 pub struct Subject<'a> {
     /// `gen_ai.operation.name`, if it is one of the known APIs.
@@ -16,6 +18,8 @@ pub struct Subject<'a> {
     pub upstream: &'a str,
     /// Host of the upstream.
     pub host: &'a str,
+    /// Port of the upstream.
+    pub port: u16,
     /// The model the client named.
     pub model: Option<&'a str>,
 }
@@ -45,17 +49,20 @@ impl Call {
             return;
         };
         let operation = subject.operation.unwrap_or("pass_through");
-        span.update_name(match subject.model {
+        // As long as the client likes, else.
+        let model = subject.model.map(cut);
+        span.update_name(match model {
             Some(model) => format!("{operation} {model}"),
             None => operation.to_owned(),
         });
         let text = |name, value: &str| KeyValue::new(name, value.to_owned());
         span.set_attribute(text("gen_ai.provider.name", subject.upstream));
         span.set_attribute(text("server.address", subject.host));
+        span.set_attribute(KeyValue::new("server.port", i64::from(subject.port)));
         if let Some(operation) = subject.operation {
             span.set_attribute(text("gen_ai.operation.name", operation));
         }
-        if let Some(model) = subject.model {
+        if let Some(model) = model {
             span.set_attribute(text("gen_ai.request.model", model));
         }
     }
@@ -75,6 +82,7 @@ impl Call {
             span.set_attribute(KeyValue::new(name, i64::from(status)));
             if status >= 400 {
                 span.set_status(Status::error(status.to_string()));
+                span.set_attribute(KeyValue::new("error.type", status.to_string()));
             }
         }
     }

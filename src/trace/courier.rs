@@ -2,24 +2,26 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, HOST, USER_AGENT};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, USER_AGENT};
 use opentelemetry_http::{HttpClient, HttpError, Request, Response};
 use pingora::http::RequestHeader;
-use pingora_core::Result;
 use pingora_core::connectors::http::Connector;
+use pingora_core::protocols::http::client::HttpSession;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType, Result};
 use tokio::runtime::Handle;
 
 use crate::config;
-use crate::metrics::Metrics;
 use crate::upstream::Upstream;
 
 /// One batch, from the connect to the end of the collector's answer.
 const SEND_MAX: Duration = Duration::from_secs(5);
+/// Addresses tried for one batch.
+const CONNECT_ATTEMPTS_MAX: usize = 3;
 /// A collector answers with a few bytes.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
@@ -27,10 +29,6 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 pub struct Courier {
     link: Arc<Link>,
     runtime: Handle,
-    metrics: Arc<Metrics>,
-    endpoint: String,
-    /// The last batch did not arrive: said once, not with every batch.
-    down: AtomicBool,
 }
 
 struct Link {
@@ -40,11 +38,7 @@ struct Link {
 
 impl Courier {
     /// A courier to the configured collector.
-    pub fn new(
-        config: &config::Tracing,
-        runtime: Handle,
-        metrics: Arc<Metrics>,
-    ) -> Result<Courier> {
+    pub fn new(config: &config::Tracing, runtime: Handle) -> Result<Courier> {
         let collector = Upstream::new(config::Upstream {
             name: "collector".to_owned(),
             url: config.endpoint.clone(),
@@ -63,30 +57,7 @@ impl Courier {
                 connector: Connector::new(None),
             }),
             runtime,
-            metrics,
-            endpoint: config.endpoint.to_string(),
-            down: AtomicBool::new(false),
         })
-    }
-
-    fn note(&self, result: &Result<Response<Bytes>, String>) {
-        let failure = match result {
-            Ok(answer) if answer.status().is_success() => None,
-            Ok(answer) => Some(format!("status {}", answer.status())),
-            Err(error) => Some(error.clone()),
-        };
-        let was_down = self.down.swap(failure.is_some(), Ordering::Relaxed);
-        match failure {
-            Some(why) => {
-                self.metrics.trace_exports_failed.inc();
-                if !was_down {
-                    let endpoint = &self.endpoint;
-                    log::warn!("traces are lost, {endpoint} does not take them: {why}");
-                }
-            }
-            None if was_down => log::info!("traces are delivered again to {}", self.endpoint),
-            None => {}
-        }
     }
 }
 
@@ -100,23 +71,37 @@ impl HttpClient for Courier {
             let sending = async { link.send(request).await.map_err(|e| e.to_string()) };
             tokio::time::timeout(SEND_MAX, sending).await
         });
-        let result = match sent.await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(format!("no answer within {SEND_MAX:?}")),
-            Err(_) => Err("the server is ending".to_owned()),
-        };
-        self.note(&result);
-        Ok(result?)
+        match sent.await {
+            Ok(Ok(result)) => Ok(result?),
+            Ok(Err(_)) => Err(format!("no answer within {SEND_MAX:?}").into()),
+            Err(_) => Err("the server is ending".into()),
+        }
     }
 }
 
 impl Link {
+    /// A connection to the first of the collector's addresses that takes one.
+    async fn connect(&self) -> Result<(HttpSession, Box<HttpPeer>)> {
+        let mut last = None;
+        for attempt in 0..CONNECT_ATTEMPTS_MAX {
+            let peer = self.collector.peer(attempt).await?;
+            match self.connector.get_http_session(&*peer).await {
+                Ok((session, _reused)) => return Ok((session, peer)),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| Error::explain(ErrorType::ConnectNoRoute, "no attempt")))
+    }
+
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>> {
         let (parts, body) = request.into_parts();
         let target = parts.uri.path_and_query().map_or("/", |t| t.as_str());
         let mut header = RequestHeader::build(parts.method, target.as_bytes(), None)?;
         for (name, value) in &parts.headers {
-            header.append_header(name.clone(), value.clone())?;
+            // The body has a length, whatever a variable of the environment may say.
+            if name != TRANSFER_ENCODING {
+                header.append_header(name.clone(), value.clone())?;
+            }
         }
         header.insert_header(HOST, self.collector.authority())?;
         header.insert_header(CONTENT_LENGTH, body.len())?;
@@ -125,8 +110,7 @@ impl Link {
             concat!("llm-cache-server/", env!("CARGO_PKG_VERSION")),
         )?;
 
-        let peer = self.collector.peer(0).await?;
-        let (mut session, _reused) = self.connector.get_http_session(&*peer).await?;
+        let (mut session, peer) = self.connect().await?;
         session.set_read_timeout(Some(SEND_MAX));
         session.set_write_timeout(Some(SEND_MAX));
         session.write_request_header(Box::new(header)).await?;
@@ -136,9 +120,11 @@ impl Link {
         let status = session.response_header().map(|h| h.status);
         let mut answer = BytesMut::new();
         while let Some(piece) = session.read_response_body().await? {
-            if answer.len() + piece.len() <= ANSWER_BYTES_MAX {
-                answer.extend_from_slice(&piece);
+            if answer.len() + piece.len() > ANSWER_BYTES_MAX {
+                session.shutdown().await;
+                return Error::e_explain(ErrorType::InternalError, "its answer has no end");
             }
+            answer.extend_from_slice(&piece);
         }
         self.connector
             .release_http_session(session, &*peer, Some(Duration::from_secs(30)))
@@ -151,8 +137,6 @@ impl Link {
 
 impl fmt::Debug for Courier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Courier")
-            .field("endpoint", &self.endpoint)
-            .finish()
+        f.write_str("Courier")
     }
 }

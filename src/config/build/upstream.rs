@@ -31,6 +31,9 @@ const RESERVED: &[&str] = &[
     "v1beta",
 ];
 
+/// Dollars for a million tokens: more is a slip of the hand, and sums must stay numbers.
+const PRICE_MAX: f64 = 1e6;
+
 /// All upstreams, in the file's order.
 pub fn build(
     file: &File,
@@ -127,8 +130,9 @@ fn prices(list: &[Option<file::Price>], path: &Path, problems: &mut Problems) ->
                 problems.report(&path.key(key), message);
                 0.0
             }
-            Some(dollars) if dollars < 0.0 => {
-                problems.report(&path.key(key), "a price is 0 or more");
+            Some(dollars) if !(0.0..=PRICE_MAX).contains(&dollars) => {
+                let message = format!("a price is between 0 and {PRICE_MAX}");
+                problems.report(&path.key(key), message);
                 0.0
             }
             Some(dollars) => dollars,

@@ -242,7 +242,7 @@ fn prices_need_models_and_numbers() {
         (
             "{models: x, input: -1, output: 1}",
             "prices[0].input",
-            "0 or more",
+            "between 0 and 1000000",
         ),
         (
             "{models: x, input: dear, output: 1}",
