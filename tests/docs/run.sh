@@ -4,7 +4,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . scripts/env.sh
-scripts/setup.sh sdk lint
+scripts/setup.sh docs
+# For promtool, which reads the queries.
+. scripts/prometheus.sh
 export LLM_CACHE_SERVER_BIN="${LLM_CACHE_SERVER_BIN:-$CARGO_TARGET_DIR/release/llm-cache-server}"
 export DOCS_YAML_PYTHON="$CACHE_DIR/venv-lint/bin/python"
 export PYTHONDONTWRITEBYTECODE=1
