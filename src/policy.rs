@@ -72,11 +72,6 @@ impl RequestControl {
     }
 }
 
-/// Whether a request body is JSON by its own word.
-pub fn is_json_request(headers: &HeaderMap) -> bool {
-    media_type(headers).is_some_and(|m| m == "application/json" || m.ends_with("+json"))
-}
-
 /// Whether a body is sent in a content coding such as gzip.
 pub fn is_encoded(headers: &HeaderMap) -> bool {
     headers
@@ -85,11 +80,18 @@ pub fn is_encoded(headers: &HeaderMap) -> bool {
         .any(|v| v.as_bytes() != b"identity")
 }
 
-/// Which grammar an answer claims to follow, `None` if neither.
+/// Which form an answer claims to have, `None` if it is none that any API answers in. HTML is what
+/// gateways say when something is wrong.
 pub fn answer_form(headers: &HeaderMap) -> Option<Form> {
     match media_type(headers)?.as_str() {
         "text/event-stream" => Some(Form::Stream),
         "application/json" => Some(Form::Json),
+        "application/x-ndjson" | "application/jsonl" | "application/x-jsonlines" => {
+            Some(Form::Lines)
+        }
+        "application/octet-stream" => Some(Form::Binary),
+        audio if audio.starts_with("audio/") => Some(Form::Binary),
+        text if text.starts_with("text/") && text != "text/html" => Some(Form::Text),
         _ => None,
     }
 }
@@ -149,7 +151,8 @@ fn listed_in_connection(headers: &HeaderMap) -> Vec<String> {
         .collect()
 }
 
-fn media_type(headers: &HeaderMap) -> Option<String> {
+/// What a body is by its own word: lower case, without parameters.
+pub fn media_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     Some(value.split(';').next()?.trim().to_ascii_lowercase())
 }

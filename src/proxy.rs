@@ -35,6 +35,7 @@ use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::access_log::AccessLog;
+use crate::api::Worth;
 use crate::cache::Cache;
 use crate::cache::flight::End;
 use crate::cache::storage::cache_key;
@@ -73,6 +74,7 @@ pub struct LlmProxy {
     scope: Scope,
     cache_default: bool,
     abandoned: Abandoned,
+    worth: Worth,
     access_log: AccessLog,
     traces: Traces,
 }
@@ -91,6 +93,8 @@ pub struct ProxyOptions {
     pub cache_default: bool,
     /// What a fill does once all its clients have left.
     pub abandoned: Abandoned,
+    /// Which bad answers are kept all the same.
+    pub worth: Worth,
     /// Where finished requests are told of.
     pub access_log: AccessLog,
     /// Makes spans.
@@ -109,6 +113,7 @@ impl LlmProxy {
             scope: options.scope,
             cache_default: options.cache_default,
             abandoned: options.abandoned,
+            worth: options.worth,
             access_log: options.access_log,
             traces: options.traces,
         })

@@ -198,6 +198,7 @@ fn proxy_server(
             scope: config.cache.scope,
             cache_default: config.cache.default_on,
             abandoned: config.cache.abandoned,
+            worth: crate::api::Worth::default(),
             access_log: AccessLog::new(config.log.format),
             traces,
         },

@@ -149,7 +149,7 @@ impl Upstream {
         query: Option<&str>,
         api: Option<Api>,
     ) -> Result<()> {
-        let base = self.config.url.path().trim_end_matches('/');
+        let base = base_for(self.config.url.path().trim_end_matches('/'), rest);
         let target = match query {
             Some(query) => format!("{base}{rest}?{query}"),
             None => format!("{base}{rest}"),
@@ -233,6 +233,33 @@ impl Upstream {
     }
 }
 
+/// The base path to put before `rest`. Where both name a version of the API (`…/v1beta` and
+/// `/v1alpha/models/…`), the client's counts.
+fn base_for<'a>(base: &'a str, rest: &str) -> &'a str {
+    let first = rest.trim_start_matches('/').split('/').next();
+    match (base.rsplit_once('/'), first) {
+        (Some((before, last)), Some(first)) if is_version(last) && is_version(first) => before,
+        _ => base,
+    }
+}
+
+/// `v1`, `v1beta`, `v1alpha`, `v2` and the like.
+fn is_version(segment: &str) -> bool {
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let Some(version) = segment.strip_prefix('v') else {
+        return false;
+    };
+    let number = version
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(version.len());
+    let (number, stage) = version.split_at(number);
+    let stage = stage
+        .strip_prefix("alpha")
+        .or_else(|| stage.strip_prefix("beta"))
+        .unwrap_or(stage);
+    !number.is_empty() && digits(stage)
+}
+
 /// What an error of the proxy framework means for the client and the metrics.
 pub fn classify(upstream: &str, error: &Error) -> (ApiError, UpstreamErrorKind) {
     use ErrorType::*;
@@ -251,5 +278,29 @@ pub fn classify(upstream: &str, error: &Error) -> (ApiError, UpstreamErrorKind) 
             ApiError::upstream_broken(upstream),
             UpstreamErrorKind::Broken,
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clients_version_counts() {
+        for (base, rest, expected) in [
+            ("/v1", "/chat/completions", "/v1"),
+            ("/v1beta", "/models/a:generateContent", "/v1beta"),
+            ("/v1beta", "/v1beta/models/a:generateContent", ""),
+            ("/x/v1beta", "/v1alpha/models", "/x"),
+            ("/x/v1beta2", "/v1/models", "/x"),
+            ("/v2", "/v2/rerank", ""),
+            ("", "/v1beta/models", ""),
+            ("/api", "/v1/models", "/api"),
+            ("/v1", "/vector_stores", "/v1"),
+            ("/v1", "/v/1", "/v1"),
+            ("/v1", "/v1gamma/models", "/v1"),
+        ] {
+            assert_eq!(base_for(base, rest), expected, "{base} {rest}");
+        }
     }
 }

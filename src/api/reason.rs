@@ -48,8 +48,10 @@ labels! {
         AfterEnd = "after-end",
         /// Complete, but ended by a limit on tokens.
         Length = "length",
-        /// Complete, but ended by a filter or refused.
+        /// Complete, but ended by a filter.
         Filtered = "filtered",
+        /// Complete, but the model refused to answer.
+        Refused = "refused",
         /// Complete, but a choice or message holds nothing a user or tool could take.
         Empty = "empty",
         /// Complete, but the arguments of a tool call are not JSON.

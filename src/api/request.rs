@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::texts::Texts;
 use super::wire::{Object, Text, text};
-use super::{Bypass, Facts};
+use super::{Bypass, Facts, Form, Place, Variant};
 use crate::key::canonical::Canonical;
 
 /// How an id of a file at the provider shows in canonical JSON. Quotes inside of strings are
@@ -19,24 +19,45 @@ pub(super) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Reads what all APIs share: `model` and `stream`.
-    pub(super) fn new(body: &'a Canonical) -> Request<'a> {
+    /// Reads what all APIs share: the model.
+    pub(super) fn new(body: &'a Canonical, place: &Place<'_>) -> Request<'a> {
         let mut request = Request {
             body,
             facts: Facts::default(),
         };
-        request.facts.model = body
-            .get("model")
-            .and_then(|model| serde_json::from_slice::<String>(model).ok())
-            .filter(|model| !model.is_empty());
-        request.facts.stream = body.get("stream") == Some(b"true");
+        request.facts.variant = Variant::InBody;
+        request.facts.model = match body.get("model") {
+            None => place.model.map(str::to_owned),
+            Some(model) => serde_json::from_slice::<String>(model).ok(),
+        };
+        request.facts.model = request.facts.model.take().filter(|model| !model.is_empty());
         request.refuse_if(request.facts.model.is_none(), Bypass::NoModel);
-        let odd = !matches!(
-            body.get("stream"),
-            None | Some(b"true" | b"false" | b"null")
-        );
-        request.refuse_if(odd, Bypass::OddStream);
         request
+    }
+
+    /// Reads `stream` of an API that streams events if it is true.
+    pub(super) fn read_stream(&mut self) {
+        let stream = self.body.get("stream");
+        if stream == Some(b"true") {
+            self.facts.form = Form::Stream;
+        }
+        let odd = !matches!(stream, None | Some(b"true" | b"false" | b"null"));
+        self.refuse_if(odd, Bypass::OddStream);
+    }
+
+    /// Reads `stream` and `stream_options` of an API in whose grammar both are framing.
+    pub(super) fn read_variant(&mut self) {
+        self.read_stream();
+        let streams = self.facts.form == Form::Stream;
+        self.facts.variant = match (streams, self.body.get("stream_options")) {
+            (false, None | Some(b"null")) => Variant::Json,
+            (true, None | Some(b"null")) => Variant::Stream,
+            (true, Some(br#"{"include_usage":true}"#)) => Variant::StreamUsage,
+            (_, Some(options)) => {
+                let options = String::from_utf8_lossy(options);
+                Variant::Other(format!("stream={streams} {options}"))
+            }
+        };
     }
 
     /// The facts read.

@@ -1,20 +1,17 @@
 //! What the tests of all grammars share, and what holds for all APIs.
 
 use super::*;
-use crate::key::canonical::{Sorting, canonicalize};
 
 pub(super) type Keep = Result<(), &'static str>;
 
 /// Facts of a request body.
 pub(super) fn facts(api: Api, json: &str) -> Facts {
-    match canonicalize(
-        json.as_bytes(),
-        api.ignored_fields(),
-        Sorting::Within(api.sorted_fields()),
-    ) {
-        Ok(body) => api.facts(&body),
-        Err(_) => panic!("not canonical: {json}"),
+    let question = api.question(&Place::default(), json.as_bytes());
+    match question.digest {
+        Ok(_) => assert_eq!(question.facts.bypass, None),
+        Err(reason) => assert_eq!(question.facts.bypass, Some(reason), "{json}"),
     }
+    question.facts
 }
 
 /// The bypass reason of a request body made of a model and these members.
@@ -38,7 +35,7 @@ pub(super) fn events(events: &[(&str, &str)]) -> String {
 }
 
 fn judged(api: Api, asked: &Facts, form: Form, chunks: &[&[u8]]) -> Verdict {
-    let mut judge = api.judge(asked, form);
+    let mut judge = api.judge(asked, form, Worth::default()).unwrap();
     chunks.iter().for_each(|chunk| judge.push(chunk));
     judge.finish()
 }
@@ -116,7 +113,7 @@ fn paths_and_labels_lead_to_the_api_and_to_no_other() {
     ];
     assert_eq!(table.map(|(api, ..)| api), Api::ALL);
     for (api, path, label) in table {
-        assert_eq!(Api::from_path(path), Some(api));
+        assert_eq!(Api::from_path(path), Some((api, None)));
         assert_eq!(api.label(), label);
     }
     for path in [
@@ -137,7 +134,7 @@ fn ignored_fields_and_key_headers_change_only_with_the_version() {
     let ids = ["user", "safety_identifier", "metadata", "prompt_cache_key"];
     let with_retention = [&ids[..], &["prompt_cache_retention"]].concat();
     assert_eq!(
-        IGNORED_FIELDS_VERSION, 1,
+        IGNORED_FIELDS_VERSION, 2,
         "on a change below, raise the version and mend this"
     );
     assert_eq!(Api::OpenAiChat.ignored_fields(), with_retention);
@@ -188,13 +185,41 @@ fn every_request_names_its_model_and_says_how_to_stream() {
             (r#"{"model":7,"stream":7}"#, None, false, Some("no-model")),
             ("{}", None, false, Some("no-model")),
         ] {
-            let expected = Facts {
-                model: model.map(str::to_owned),
-                stream,
-                bypass,
-                ..Facts::default()
-            };
-            assert_eq!(facts(api, json), expected, "{api:?} {json}");
+            let found = facts(api, json);
+            let streams = found.form == Form::Stream;
+            let found = (found.model.as_deref(), streams, found.bypass);
+            assert_eq!(found, (model, stream, bypass), "{api:?} {json}");
+        }
+    }
+}
+
+#[test]
+fn forms_have_keys_of_their_own_and_odd_options_as_well() {
+    for (options, tag) in [
+        (r#""a":1"#, "json"),
+        (r#""stream":false"#, "json"),
+        (r#""stream":null,"stream_options":null"#, "json"),
+        (r#""stream":true"#, "stream"),
+        (r#""stream":true,"stream_options":null"#, "stream"),
+        (
+            r#""stream":true,"stream_options":{"include_usage":true}"#,
+            "stream+usage",
+        ),
+        (
+            r#""stream":true,"stream_options":{"include_usage":false}"#,
+            r#"stream=true {"include_usage":false}"#,
+        ),
+        (
+            r#""stream_options":{"include_usage":true}"#,
+            r#"stream=false {"include_usage":true}"#,
+        ),
+    ] {
+        let body = format!(r#"{{"model":"m",{options}}}"#);
+        let plain = Api::OpenAiChat.question(&Place::default(), br#"{"model":"m"}"#);
+        let question = Api::OpenAiChat.question(&Place::default(), body.as_bytes());
+        assert_eq!(question.facts.variant.tag(), tag, "{body}");
+        if tag != "json" || options.contains("stream") {
+            assert_eq!(question.digest, plain.digest, "{body}");
         }
     }
 }
@@ -269,7 +294,9 @@ fn bytes_that_are_no_text_are_not_kept() {
 
 #[test]
 fn an_event_beyond_the_limit_is_neither_kept_nor_called_cut() {
-    let mut judge = Api::OpenAiChat.judge(&Facts::default(), Form::Stream);
+    let mut judge = Api::OpenAiChat
+        .judge(&Facts::default(), Form::Stream, Worth::default())
+        .unwrap();
     let piece = vec![b'x'; 1 << 20];
     judge.push(b"data: ");
     (0..=sse::EVENT_BYTES_MAX >> 20).for_each(|_| judge.push(&piece));

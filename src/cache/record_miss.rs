@@ -12,7 +12,7 @@ use pingora_core::Result;
 
 use super::flight::{End, Flight, Head};
 use super::{Cache, now_ms};
-use crate::api::{Api, Facts, Judge, Verdict};
+use crate::api::{Api, Facts, Form, Judge, Verdict, Worth};
 use crate::config::Rate;
 use crate::error::ApiError;
 use crate::key::Key;
@@ -31,6 +31,8 @@ pub struct FillSubject {
     pub api: Api,
     /// What the request said.
     pub facts: Facts,
+    /// Which bad answers are kept all the same.
+    pub worth: Worth,
     /// Name of the upstream, a metric label.
     pub upstream: String,
     /// What its tokens cost.
@@ -93,8 +95,10 @@ impl Recorder {
             && head.version != http::Version::HTTP_2;
         let form = policy::answer_form(headers);
         // Every complete answer is judged, kept or not: its usage is what was paid for.
-        self.judge = form.map(|form| self.subject.api.judge(&self.subject.facts, form));
-        self.stream = form == Some(crate::api::Form::Stream);
+        let worth = self.subject.worth;
+        let judge = |form| self.subject.api.judge(&self.subject.facts, form, worth);
+        self.judge = form.and_then(judge);
+        self.stream = form == Some(Form::Stream);
         self.refused = if self.subject.key.is_none() {
             Some("bypass")
         } else if head.status != StatusCode::OK {
@@ -102,10 +106,12 @@ impl Recorder {
             Some("status")
         } else if policy::is_encoded(headers) {
             Some("encoded")
-        } else if form.is_none() {
+        } else if self.judge.is_none() {
             Some("content-type")
-        } else if self.stream != self.subject.facts.stream {
+        } else if form != Some(self.subject.facts.form) {
             Some("other-form")
+        } else if self.close_delimited && !form.is_some_and(Form::tells_its_end) {
+            Some("cut")
         } else {
             None
         };

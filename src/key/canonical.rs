@@ -163,8 +163,31 @@ impl Canonical {
         Some(member.value(&self.text))
     }
 
-    /// BLAKE3 of the canonical text.
-    pub fn digest(&self) -> [u8; 32] {
-        *blake3::hash(&self.text).as_bytes()
+    /// BLAKE3 of the canonical text without the top-level members of these keys.
+    pub fn digest_without(&self, keys: &[&str]) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"{");
+        let mut first = true;
+        for member in &self.members {
+            if keys
+                .iter()
+                .any(|key| member.key(&self.text) == key.as_bytes())
+            {
+                continue;
+            }
+            if !first {
+                hasher.update(b",");
+            }
+            hasher.update(member.bytes(&self.text));
+            first = false;
+        }
+        hasher.update(b"}");
+        *hasher.finalize().as_bytes()
+    }
+
+    /// The top-level members, key and value in canonical text, in the order of their keys.
+    pub fn members(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let of = |member: &Member| (member.key(&self.text), member.value(&self.text));
+        self.members.iter().map(of)
     }
 }

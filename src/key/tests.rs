@@ -13,6 +13,7 @@ fn parts() -> KeyParts<'static> {
         path: "chat/completions",
         query: "",
         headers: &[("openai-organization", b"org-1"), ("openai-beta", b"")],
+        form: "json",
         body: &BODY,
     }
 }
@@ -22,7 +23,7 @@ fn parts() -> KeyParts<'static> {
 fn golden() {
     assert_eq!(
         parts().key().to_string(),
-        "86b6366b12e909b2a069a46dfcb3047d22eca2188cbc328c9f4f6bd6887e9e1a"
+        "741cced381135eadae6454c5a55fef5339fb37751f338ba08d8411e87452a693"
     );
 }
 
@@ -48,6 +49,10 @@ fn every_part_counts() {
         },
         KeyParts {
             query: "a=1",
+            ..parts()
+        },
+        KeyParts {
+            form: "stream",
             ..parts()
         },
         KeyParts {
@@ -96,6 +101,7 @@ fn parts_do_not_run_into_each_other() {
             path,
             query,
             headers,
+            form: "",
             body: &BODY,
         }
         .key()

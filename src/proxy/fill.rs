@@ -75,6 +75,7 @@ pub fn spawn(
         api,
         rate: upstream.rate(facts.model.as_deref()),
         facts,
+        worth: proxy.worth,
         upstream: upstream.name().to_owned(),
     };
     let recorder = Recorder::new(proxy.cache, flight.clone(), subject);

@@ -11,10 +11,10 @@ use pingora_proxy::Session;
 use super::body::{self, Body};
 use super::ctx::{Ctx, Role, Target};
 use super::fill::Asked;
-use super::question::Question;
+use super::question::Asker;
 use super::respond::{self, Signal};
 use super::{LlmProxy, find};
-use crate::api::{Api, IGNORED_FIELDS_VERSION};
+use crate::api::{Api, Place, Question};
 use crate::config::Scope;
 use crate::error::ApiError;
 use crate::key::{Key, KeyParts};
@@ -52,17 +52,19 @@ pub async fn serve(proxy: &LlmProxy, session: &mut Session, ctx: &mut Ctx) -> Re
         may_cache: proxy.cache_default || route.cache,
         simulate: route.simulate,
         rest: route.rest.to_owned(),
+        model: route.model.map(str::to_owned),
         query: request.uri.query().map(str::to_owned),
         control: RequestControl::of(&request.headers),
         tenant: Tenant::of(&request.headers),
     };
     ctx.account.api = route.api;
     ctx.account.tenant = Some(visit.tenant);
-    let readable = request.method == Method::POST
-        && policy::is_json_request(&request.headers)
-        && !policy::is_encoded(&request.headers);
+    let readable = request.method == Method::POST && !policy::is_encoded(&request.headers);
+    let media_type = policy::media_type(&request.headers).unwrap_or_default();
     match route.api {
-        Some(api) if readable => ask(proxy, session, ctx, &visit, api).await,
+        Some(api) if readable && api.takes(&media_type) => {
+            ask(proxy, session, ctx, &visit, api).await
+        }
         api => {
             pass_through(proxy, ctx, visit, api);
             Ok(false)
@@ -104,7 +106,12 @@ async fn ask(
             return answer_early(session, ctx, &ApiError::body_timeout(), None).await;
         }
     };
-    let question = proxy.questions.read(visit.tenant, api, &body).await;
+    let asker = Asker {
+        tenant: visit.tenant,
+        api,
+        place: visit.place(),
+    };
+    let question = proxy.questions.read(asker, &body).await;
     ctx.account.model = question.facts.model.clone();
     let index = visit
         .named
@@ -134,11 +141,22 @@ pub struct Visit {
     /// The path says `/simulate`.
     pub simulate: bool,
     rest: String,
+    model: Option<String>,
     query: Option<String>,
     /// What the request says about the cache.
     pub control: RequestControl,
     /// Who asks.
     pub tenant: Tenant,
+}
+
+impl Visit {
+    fn place(&self) -> Place<'_> {
+        Place {
+            path: self.rest.strip_prefix('/').unwrap_or(&self.rest),
+            query: self.query.as_deref().unwrap_or_default(),
+            model: self.model.as_deref(),
+        }
+    }
 }
 
 /// The key, or why the request is not to be cached.
@@ -173,10 +191,11 @@ fn key_of(
     let parts = KeyParts {
         tenant: tenant.as_bytes(),
         upstream: asked.target.upstream.identity(),
-        api: &format!("{}/{IGNORED_FIELDS_VERSION}", asked.api.label()),
+        api: &asked.api.key_label(),
         path: &visit.rest,
         query: visit.query.as_deref().unwrap_or_default(),
         headers: &in_key,
+        form: asked.facts.variant.tag(),
         body: &body,
     };
     Ok(parts.key())
