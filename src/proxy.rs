@@ -21,7 +21,7 @@
 //! A client's miss begins a fill (`proxy/fill.rs`) and then follows it like everyone else.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use http::StatusCode;
@@ -39,9 +39,11 @@ use crate::api::Worth;
 use crate::cache::Cache;
 use crate::cache::flight::End;
 use crate::cache::storage::cache_key;
-use crate::config::{Abandoned, Limits, Scope};
+use crate::config::{Abandoned, Limits, Retries, Scope};
 use crate::error::ApiError;
 use crate::metrics::{Outcome, UpstreamErrorKind};
+use crate::policy::TTL_HEADER;
+use crate::policy::freshness::FreshnessRules;
 use crate::route::Router;
 use crate::trace::Traces;
 use crate::upstream::{self, Upstream};
@@ -56,13 +58,18 @@ pub mod ctx;
 pub mod deadline;
 mod fill;
 mod find;
+mod keys;
 mod question;
 mod respond;
 mod serve;
+mod stored;
 mod write;
 
 /// Connections tried for one request. Only connecting is repeated, never asking.
 const CONNECT_ATTEMPTS_MAX: usize = 3;
+
+/// Of the metadata that pingora makes for a fill and nobody reads.
+const META_TTL: Duration = Duration::from_secs(1);
 
 /// Everything a request needs.
 pub struct LlmProxy {
@@ -75,6 +82,9 @@ pub struct LlmProxy {
     cache_default: bool,
     abandoned: Abandoned,
     worth: Worth,
+    freshness: FreshnessRules,
+    request_ttl_max: Duration,
+    retries: Retries,
     access_log: AccessLog,
     traces: Traces,
 }
@@ -95,6 +105,12 @@ pub struct ProxyOptions {
     pub abandoned: Abandoned,
     /// Which bad answers are kept all the same.
     pub worth: Worth,
+    /// For how long answers can be used.
+    pub freshness: FreshnessRules,
+    /// The longest time to live a client can ask for.
+    pub request_ttl_max: Duration,
+    /// What a client gets that retries by itself.
+    pub retries: Retries,
     /// Where finished requests are told of.
     pub access_log: AccessLog,
     /// Makes spans.
@@ -114,6 +130,9 @@ impl LlmProxy {
             cache_default: options.cache_default,
             abandoned: options.abandoned,
             worth: options.worth,
+            freshness: options.freshness,
+            request_ttl_max: options.request_ttl_max,
+            retries: options.retries,
             access_log: options.access_log,
             traces: options.traces,
         })
@@ -263,6 +282,7 @@ impl ProxyHttp for LlmProxy {
             return Ok(());
         };
         target.call.pass_on(request);
+        request.remove_header(TTL_HEADER);
         target
             .upstream
             .address_request(request, &target.rest, target.query.as_deref(), target.api)
@@ -321,7 +341,8 @@ impl ProxyHttp for LlmProxy {
             return Ok(RespCacheable::Uncacheable(NoCacheReason::NeverEnabled));
         };
         let now = SystemTime::now();
-        let meta = CacheMeta::new(now + self.cache.ttl(), now, 0, 0, response.clone());
+        // The record has times of its own; pingora only wants to see that it may keep something.
+        let meta = CacheMeta::new(now + META_TTL, now, 0, 0, response.clone());
         Ok(RespCacheable::Cacheable(meta))
     }
 

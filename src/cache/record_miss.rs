@@ -2,6 +2,7 @@
 //! says that it is complete, one record.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -27,6 +28,10 @@ const JUDGED_IN_PLACE_MAX: usize = 1 << 20;
 pub struct FillSubject {
     /// The key the answer is kept under, `None` if it must not be kept.
     pub key: Option<Key>,
+    /// For how long the answer is fresh.
+    pub ttl: Duration,
+    /// Older answers in other forms, which go when this one is kept.
+    pub replaces: Vec<Key>,
     /// The API that was asked.
     pub api: Api,
     /// What the request said.
@@ -170,8 +175,11 @@ impl Recorder {
             return Err("too-large");
         };
         let stored_ms = now_ms();
-        let ttl_ms = u64::try_from(self.cache.ttl().as_millis()).unwrap_or(u64::MAX);
+        let ttl_ms = u64::try_from(self.subject.ttl.as_millis()).unwrap_or(u64::MAX);
         let size = body.len();
+        for older in &self.subject.replaces {
+            self.cache.store().remove(older);
+        }
         self.cache.store().put(Arc::new(Record {
             key,
             stored_ms,

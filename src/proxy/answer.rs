@@ -13,7 +13,6 @@ use super::write;
 use crate::cache::flight::{End, Follower, Next};
 use crate::cache::now_ms;
 use crate::error::ApiError;
-use crate::metrics::Outcome;
 use crate::store::record::Record;
 use crate::tenant::Tenant;
 
@@ -29,12 +28,12 @@ pub async fn replay(
     ctx: &mut Ctx,
     record: &Record,
     simulate: bool,
+    signal: Signal,
 ) -> Result<()> {
     let now = now_ms();
-    let ttl = record.expires_ms.saturating_sub(now) / 1000;
     let signal = Signal {
-        age_ttl: Some((record.age_secs(now), ttl)),
-        ..Signal::of(Outcome::Hit, Some(record.key))
+        age_ttl: Some((record.age_secs(now), record.ttl_secs(now))),
+        ..signal
     };
     // Over HTTP/1.0 a paced answer could not be told from a broken one.
     let http10 = session.req_header().version == Version::HTTP_10;
@@ -163,6 +162,16 @@ pub async fn outlook(
         Err(End::Failed(_)) if foreign => Outlook::Refused,
         Err(End::Broken("abandoned" | "fill-aborted")) => Outlook::Abandoned,
         Err(_) => Outlook::Answer,
+    })
+}
+
+/// Waits for the head. The status of a failure, if the upstream failed in a way that an older answer
+/// can stand in for.
+pub async fn failure(session: &mut Session, follower: &mut Follower) -> Result<Option<u16>> {
+    Ok(match while_connected(session, follower.head()).await? {
+        Ok(head) => (head.status == 429 || head.status >= 500).then_some(head.status),
+        Err(End::Failed(error)) => Some(error.status),
+        Err(_) => Some(ApiError::broken_answer().status),
     })
 }
 

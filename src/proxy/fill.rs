@@ -46,6 +46,30 @@ pub struct Asked {
     pub target: Target,
 }
 
+/// What becomes of the answer.
+pub struct Task {
+    /// The key it is kept under, `None` if it is for one client only.
+    pub key: Option<Key>,
+    /// For how long it is fresh.
+    pub ttl: Duration,
+    /// Older answers in other forms, which go when this one is kept.
+    pub replaces: Vec<Key>,
+    /// Nobody waits for it, and it is wanted all the same.
+    pub detached: bool,
+}
+
+impl Task {
+    /// The answer is for one client only.
+    pub fn uncached() -> Task {
+        Task {
+            key: None,
+            ttl: Duration::ZERO,
+            replaces: Vec::new(),
+            detached: false,
+        }
+    }
+}
+
 /// The fill on its way from the client's request to its own.
 type Parcel = Option<Box<Fill>>;
 
@@ -56,7 +80,7 @@ pub fn spawn(
     cause: &Visit,
     asked: Asked,
     guard: FillGuard,
-    key: Option<Key>,
+    task: Task,
 ) -> Result<()> {
     let Asked {
         api,
@@ -70,8 +94,11 @@ pub fn spawn(
     }
     let flight = guard.flight().clone();
     let upstream = target.upstream.clone();
+    let key = task.key;
     let subject = FillSubject {
         key,
+        ttl: task.ttl,
+        replaces: task.replaces,
         api,
         rate: upstream.rate(facts.model.as_deref()),
         facts,
@@ -116,10 +143,10 @@ pub fn spawn(
         timeouts: *upstream.timeouts(),
         upstream: upstream.name().to_owned(),
         // An answer that cannot be kept is of no use to anyone but its client.
-        abandoned: if key.is_some() {
-            proxy.abandoned
-        } else {
-            Abandoned::Stop
+        abandoned: match key {
+            Some(_) if task.detached => Abandoned::Finish,
+            Some(_) => proxy.abandoned,
+            None => Abandoned::Stop,
         },
         detached_max: proxy.limits.fill_detached_max,
         metrics: proxy.cache.metrics().clone(),

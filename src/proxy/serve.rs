@@ -5,22 +5,21 @@ use std::time::Duration;
 use http::Method;
 use pingora::http::RequestHeader;
 use pingora_core::Result;
-use pingora_core::protocols::http::ServerSession;
 use pingora_proxy::Session;
 
 use super::body::{self, Body};
 use super::ctx::{Ctx, Role, Target};
 use super::fill::Asked;
+use super::find::Wanted;
+use super::keys::Keys;
 use super::question::Asker;
 use super::respond::{self, Signal};
 use super::{LlmProxy, find};
-use crate::api::{Api, Place, Question};
-use crate::config::Scope;
+use crate::api::{Api, Place};
 use crate::error::ApiError;
-use crate::key::{Key, KeyParts};
 use crate::metrics::Outcome;
 use crate::policy::{self, RequestControl};
-use crate::tenant::{self, Tenant};
+use crate::tenant::Tenant;
 
 /// What is left of a body after an early answer is read for this long, so that the connection can
 /// be used again.
@@ -46,6 +45,13 @@ pub async fn serve(proxy: &LlmProxy, session: &mut Session, ctx: &mut Ctx) -> Re
         let error = ApiError::bad_request("the request target is no path");
         return answer_early(session, ctx, &error, None).await;
     }
+    let control = match RequestControl::of(&request.headers) {
+        Ok(control) => control,
+        Err(message) => {
+            let error = ApiError::bad_request(&message);
+            return answer_early(session, ctx, &error, None).await;
+        }
+    };
     let route = proxy.router.route(path);
     let visit = Visit {
         named: route.upstream,
@@ -54,7 +60,7 @@ pub async fn serve(proxy: &LlmProxy, session: &mut Session, ctx: &mut Ctx) -> Re
         rest: route.rest.to_owned(),
         model: route.model.map(str::to_owned),
         query: request.uri.query().map(str::to_owned),
-        control: RequestControl::of(&request.headers),
+        control,
         tenant: Tenant::of(&request.headers),
     };
     ctx.account.api = route.api;
@@ -127,8 +133,21 @@ async fn ask(
         body,
         target,
     };
-    match key_of(proxy, session.as_downstream(), visit, &asked, &question) {
-        Ok(key) => find::cached(proxy, session, ctx, visit, asked, key).await?,
+    let headers = &session.req_header().headers;
+    match Keys::of(proxy, headers, visit, &asked, &question) {
+        Ok(keys) => {
+            let (upstream, model) = (asked.target.upstream.name(), asked.facts.model.as_deref());
+            let freshness = proxy.freshness.of(upstream, api.label(), model);
+            let key = keys.key(&asked.facts.variant);
+            let wanted = Wanted {
+                visit,
+                asked,
+                keys,
+                key,
+                freshness,
+            };
+            find::cached(proxy, session, ctx, wanted).await?;
+        }
         Err(reason) => find::uncached(proxy, session, ctx, visit, asked, reason).await?,
     }
     Ok(true)
@@ -137,12 +156,15 @@ async fn ask(
 /// What is known before the body is.
 pub struct Visit {
     named: Option<usize>,
-    may_cache: bool,
+    /// The cache is on for this path.
+    pub may_cache: bool,
     /// The path says `/simulate`.
     pub simulate: bool,
-    rest: String,
+    /// The path below the upstream's base URL, with its slash.
+    pub rest: String,
     model: Option<String>,
-    query: Option<String>,
+    /// The query, without its question mark.
+    pub query: Option<String>,
     /// What the request says about the cache.
     pub control: RequestControl,
     /// Who asks.
@@ -157,48 +179,6 @@ impl Visit {
             model: self.model.as_deref(),
         }
     }
-}
-
-/// The key, or why the request is not to be cached.
-fn key_of(
-    proxy: &LlmProxy,
-    session: &ServerSession,
-    visit: &Visit,
-    asked: &Asked,
-    question: &Question,
-) -> Result<Key, &'static str> {
-    if !visit.may_cache {
-        return Err("cache-off");
-    }
-    if visit.control.no_store {
-        return Err("no-store");
-    }
-    let headers = &session.req_header().headers;
-    let key_headers = asked.api.key_headers();
-    let counts = |name: &str| tenant::identifies(name) || key_headers.contains(&name);
-    if policy::connection_takes(headers, counts) {
-        return Err("connection-header");
-    }
-    let body = question.digest?;
-    let in_key: Vec<(&str, &[u8])> = key_headers
-        .iter()
-        .flat_map(|name| headers.get_all(*name).iter().map(|v| (*name, v.as_bytes())))
-        .collect();
-    let tenant = match proxy.scope {
-        Scope::Credential => visit.tenant,
-        Scope::Shared => Tenant::SHARED,
-    };
-    let parts = KeyParts {
-        tenant: tenant.as_bytes(),
-        upstream: asked.target.upstream.identity(),
-        api: &asked.api.key_label(),
-        path: &visit.rest,
-        query: visit.query.as_deref().unwrap_or_default(),
-        headers: &in_key,
-        form: asked.facts.variant.tag(),
-        body: &body,
-    };
-    Ok(parts.key())
 }
 
 /// Leaves the request to pingora, which forwards it as it is.

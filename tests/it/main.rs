@@ -17,6 +17,7 @@ mod coalescing;
 mod connections;
 mod durability;
 mod early_answers;
+mod freshness;
 mod isolation;
 mod judging;
 mod key;
