@@ -188,8 +188,14 @@ fn listed_in_connection(headers: &HeaderMap) -> Vec<String> {
         .collect()
 }
 
-/// What a body is by its own word: lower case, without parameters.
-pub fn media_type(headers: &HeaderMap) -> Option<String> {
+/// What a body is by its own word, if it says so once.
+pub fn content_type(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let value = values.next()?.to_str().ok()?;
+    values.next().is_none().then_some(value)
+}
+
+fn media_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     Some(value.split(';').next()?.trim().to_ascii_lowercase())
 }

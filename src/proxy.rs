@@ -85,6 +85,7 @@ pub struct LlmProxy {
     freshness: FreshnessRules,
     request_ttl_max: Duration,
     retries: Retries,
+    compression: bool,
     access_log: AccessLog,
     traces: Traces,
 }
@@ -111,6 +112,8 @@ pub struct ProxyOptions {
     pub request_ttl_max: Duration,
     /// What a client gets that retries by itself.
     pub retries: Retries,
+    /// Whether stored answers are compressed for clients that accept it.
+    pub compression: bool,
     /// Where finished requests are told of.
     pub access_log: AccessLog,
     /// Makes spans.
@@ -133,6 +136,7 @@ impl LlmProxy {
             freshness: options.freshness,
             request_ttl_max: options.request_ttl_max,
             retries: options.retries,
+            compression: options.compression,
             access_log: options.access_log,
             traces: options.traces,
         })

@@ -199,6 +199,7 @@ fn proxy_server(
             freshness: FreshnessRules::new(&config.cache),
             request_ttl_max: config.cache.request_ttl_max,
             retries: config.cache.retries,
+            compression: config.server.compression,
             access_log: AccessLog::new(config.log.format),
             traces,
         },

@@ -9,22 +9,36 @@ const IDENTITY_WORDS: &[&str] = &[
     "account",
     "api-key",
     "apikey",
+    "assertion",
     "auth",
+    "bill-to",
+    "client-cert",
     "cookie",
     "credential",
+    "deployment",
+    "email",
+    "extra-parameters",
+    "guardrail",
+    "jwt",
+    "oidc",
     "organization",
+    "principal",
     "project",
+    "provider",
+    "role",
     "secret",
     "subscription",
     "tenant",
     "token",
+    "user",
 ];
+/// Header names that hold one of these words by chance.
+const CHANCE_WORDS: &[&str] = &["user-agent", "useragent"];
 /// Gateways steer routing, and with it the answer, by headers that begin like this.
 const IDENTITY_PREFIXES: &[&str] = &["cf-aig-", "helicone-", "x-portkey-", "x-litellm-"];
 /// Headers of gateways that name one exchange and are different each time.
 const EXCHANGE_SUFFIXES: &[&str] = &[
     "-call-id",
-    "-metadata",
     "-request-id",
     "-session-id",
     "-session-path",
@@ -83,7 +97,8 @@ pub fn identifies(name: &str) -> bool {
         && !EXCHANGE_SUFFIXES
             .iter()
             .any(|suffix| name.ends_with(suffix));
-    steers || IDENTITY_WORDS.iter().any(|word| name.contains(word))
+    let chance = CHANCE_WORDS.iter().any(|word| name.contains(word));
+    steers || (!chance && IDENTITY_WORDS.iter().any(|word| name.contains(word)))
 }
 
 /// Whether a request brings a credential of its own.
@@ -125,6 +140,20 @@ mod tests {
                 ("ocp-apim-subscription-key", "k"),
             ]),
             tenant(&[("authorization", "Bearer a"), ("x-portkey-provider", "p")]),
+            tenant(&[("authorization", "Bearer a"), ("x-portkey-metadata", "{}")]),
+            tenant(&[("authorization", "Bearer a"), ("x-forwarded-user", "u")]),
+            tenant(&[
+                ("authorization", "Bearer a"),
+                ("cf-access-jwt-assertion", "j"),
+            ]),
+            tenant(&[
+                ("authorization", "Bearer a"),
+                ("x-forwarded-client-cert", "c"),
+            ]),
+            tenant(&[
+                ("authorization", "Bearer a"),
+                ("azureml-model-deployment", "d"),
+            ]),
         ] {
             assert_ne!(plain, other);
         }

@@ -32,7 +32,6 @@ pub(super) const GRAMMAR: Grammar = Grammar {
     ignored: &["metadata"],
     framing: &["stream"],
     sorted: &["system", "thinking", "tool_choice"],
-    key_headers: &["anthropic-version", "anthropic-beta"],
     read: Reader::Json(facts),
     judge,
 };

@@ -43,6 +43,14 @@ use question::Reader;
 /// entry made while a field was ignored may have been made with any value of it.
 pub const IGNORED_FIELDS_VERSION: u16 = 2;
 
+/// See [`Api::key_headers`].
+const KEY_HEADERS: &[&str] = &[
+    "anthropic-beta",
+    "anthropic-version",
+    "openai-beta",
+    "x-anthropic-beta",
+];
+
 /// What a grammar file provides.
 struct Grammar {
     label: &'static str,
@@ -54,7 +62,6 @@ struct Grammar {
     /// in the key all the same, see [`Variant`].
     framing: &'static [&'static str],
     sorted: &'static [&'static str],
-    key_headers: &'static [&'static str],
     /// How a request body is read.
     read: Reader,
     /// `None`: the API does not answer in this form.
@@ -111,10 +118,16 @@ impl Api {
         })
     }
 
-    /// Whether a request body of this media type (lower case, without parameters) can be read.
-    pub fn takes(self, media_type: &str) -> bool {
+    /// Whether a request body of this content type can be read. Not with a parameter that says how:
+    /// some servers read another charset, some do not.
+    pub fn takes(self, content_type: &str) -> bool {
+        let (media_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+        let is = |wanted: &str| media_type.trim().eq_ignore_ascii_case(wanted);
+        let parameters = parameters.trim().to_ascii_lowercase().replace('"', "");
         match self.grammar().read {
-            Reader::Json(_) => media_type == "application/json" || media_type.ends_with("+json"),
+            Reader::Json(_) => {
+                is("application/json") && matches!(parameters.as_str(), "" | "charset=utf-8")
+            }
         }
     }
 
@@ -130,9 +143,10 @@ impl Api {
         self.grammar().sorted
     }
 
-    /// Lower-case names of the request headers that change answers.
+    /// Lower-case names of the request headers that change answers, the same for every API: gateways
+    /// take one provider's headers on another's API.
     pub fn key_headers(self) -> &'static [&'static str] {
-        self.grammar().key_headers
+        KEY_HEADERS
     }
 
     /// A judge for one answer to a request with these facts; `None` if the API does not answer in

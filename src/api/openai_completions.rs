@@ -16,7 +16,6 @@ pub(super) const GRAMMAR: Grammar = Grammar {
     ignored: &["user"],
     framing: &[],
     sorted: &["logit_bias", "stop", "stream_options"],
-    key_headers: &["openai-beta"],
     read: Reader::Json(facts),
     judge: choices::judge,
 };

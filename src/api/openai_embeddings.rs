@@ -28,7 +28,6 @@ pub(super) const GRAMMAR: Grammar = Grammar {
     ignored: &["user"],
     framing: &[],
     sorted: &[],
-    key_headers: &["openai-beta"],
     read: Reader::Json(facts),
     judge,
 };

@@ -44,7 +44,6 @@ pub(super) const GRAMMAR: Grammar = Grammar {
         "stream_options",
         "tool_choice",
     ],
-    key_headers: &["openai-beta"],
     read: Reader::Json(facts),
     judge,
 };

@@ -48,6 +48,16 @@ impl Variant {
     }
 }
 
+impl Question {
+    /// What cannot be told, for this reason.
+    pub fn unread(reason: &'static str) -> Question {
+        Question {
+            facts: Facts::default(),
+            digest: Err(reason),
+        }
+    }
+}
+
 impl Api {
     /// Reads a request body of a type that the API [`takes`](Api::takes).
     pub fn question(self, place: &Place<'_>, body: &[u8]) -> Question {
@@ -75,10 +85,7 @@ impl Api {
                 let digest = facts.bypass.map_or_else(|| Ok(digest()), Err);
                 Question { facts, digest }
             }
-            Err(reject) => Question {
-                facts: Facts::default(),
-                digest: Err(reject.reason()),
-            },
+            Err(reject) => Question::unread(reject.reason()),
         }
     }
 }

@@ -142,12 +142,29 @@ fn ignored_fields_and_key_headers_change_only_with_the_version() {
     assert_eq!(Api::OpenAiEmbeddings.ignored_fields(), ["user"]);
     assert_eq!(Api::OpenAiResponses.ignored_fields(), with_retention);
     assert_eq!(Api::AnthropicMessages.ignored_fields(), ["metadata"]);
-    for api in Api::ALL {
-        let headers = match api {
-            Api::AnthropicMessages => &["anthropic-version", "anthropic-beta"][..],
-            _ => &["openai-beta"][..],
-        };
-        assert_eq!(api.key_headers(), headers);
+    let headers = [
+        "anthropic-beta",
+        "anthropic-version",
+        "openai-beta",
+        "x-anthropic-beta",
+    ];
+    assert_eq!(Api::OpenAiChat.key_headers(), headers);
+}
+
+#[test]
+fn only_plain_json_is_read() {
+    for (content_type, read) in [
+        ("application/json", true),
+        ("Application/JSON; charset=utf-8", true),
+        ("application/json;charset=\"UTF-8\"", true),
+        ("application/json; charset=utf-16", false),
+        ("application/json; charset=iso-8859-1", false),
+        ("application/json; profile=x", false),
+        ("application/vnd.x+json", false),
+        ("text/plain", false),
+        ("", false),
+    ] {
+        assert_eq!(Api::OpenAiChat.takes(content_type), read, "{content_type}");
     }
 }
 

@@ -9,11 +9,12 @@ use bytes::Bytes;
 use http::StatusCode;
 use parking_lot::Mutex;
 use pingora_cache::storage::{HandleMiss, MissFinishType};
-use pingora_core::Result;
+use pingora_core::{Error, ErrorType, Result};
 
 use super::flight::{End, Flight, Head};
 use super::{Cache, now_ms};
 use crate::api::{Api, Facts, Form, Judge, Verdict, Worth};
+use crate::coding::{Coding, Decoder};
 use crate::config::Rate;
 use crate::error::ApiError;
 use crate::key::Key;
@@ -55,6 +56,8 @@ pub struct Recorder {
     /// Why the answer will not be kept, as soon as that is known.
     refused: Option<&'static str>,
     judge: Option<Box<dyn Judge>>,
+    /// Where the upstream compresses although it was asked not to.
+    decoder: Option<Decoder>,
     status: u16,
     stream: bool,
     content_length: Option<u64>,
@@ -72,6 +75,7 @@ impl Recorder {
             subject,
             refused: None,
             judge: None,
+            decoder: None,
             status: 0,
             stream: false,
             content_length: None,
@@ -98,6 +102,7 @@ impl Recorder {
         self.close_delimited = content_length.is_none()
             && !headers.contains_key(http::header::TRANSFER_ENCODING)
             && head.version != http::Version::HTTP_2;
+        self.decoder = Coding::of(headers).and_then(|coding| Decoder::new(coding).ok());
         let form = policy::answer_form(headers);
         // Every complete answer is judged, kept or not: its usage is what was paid for.
         let worth = self.subject.worth;
@@ -109,7 +114,7 @@ impl Recorder {
         } else if head.status != StatusCode::OK {
             // Other kinds of success are parts of an answer, or promises of one.
             Some("status")
-        } else if policy::is_encoded(headers) {
+        } else if policy::is_encoded(headers) && self.decoder.is_none() {
             Some("encoded")
         } else if self.judge.is_none() {
             Some("content-type")
@@ -120,12 +125,17 @@ impl Recorder {
         } else {
             None
         };
+        let mut own_headers = policy::end_to_end_headers(headers);
+        if self.decoder.is_some() {
+            own_headers.retain(|(name, _)| name != http::header::CONTENT_ENCODING);
+        }
+        let decodes = self.decoder.is_some();
         self.flight.begin(Head {
             status: self.status,
-            headers: policy::end_to_end_headers(headers),
+            headers: own_headers,
             shared_headers: policy::shared_headers(self.status, headers),
             // A counted body is collected before it is sent, which would hold events back.
-            content_length: content_length.filter(|_| !self.stream),
+            content_length: content_length.filter(|_| !self.stream && !decodes),
         });
     }
 
@@ -138,8 +148,40 @@ impl Recorder {
         self.judge.take().map_or(unread, |judge| judge.finish())
     }
 
+    /// Takes a piece of the body as it came; false if it cannot be read.
+    async fn push(&mut self, data: Bytes, last: bool) -> bool {
+        let Some(decoder) = &mut self.decoder else {
+            if let Some(judge) = &mut self.judge {
+                judge.push(&data);
+            }
+            self.flight.push(data, last).await;
+            return true;
+        };
+        let mut pieces = Vec::new();
+        let decoded = decoder.push(&data, &mut |piece| {
+            pieces.push(Bytes::copy_from_slice(piece));
+            Ok(())
+        });
+        let count = pieces.len();
+        for (at, piece) in pieces.into_iter().enumerate() {
+            if let Some(judge) = &mut self.judge {
+                judge.push(&piece);
+            }
+            self.flight.push(piece, last && at + 1 == count).await;
+        }
+        decoded.is_ok()
+    }
+
     /// Judges the answer, keeps it if it is worth it, and only then tells followers of the end.
     fn finish(mut self) -> usize {
+        let garbled = self
+            .decoder
+            .as_ref()
+            .is_some_and(|decoder| !decoder.is_done());
+        if garbled && self.received > 0 {
+            self.flight.end(End::Broken("bad-encoding"));
+            return 0;
+        }
         let verdict = self.verdict();
         let usage = verdict.usage.map(|u| (u.input, u.output));
         let metrics = self.cache.metrics();
@@ -214,10 +256,13 @@ impl HandleMiss for RecordMiss {
         self.0.received += data.len();
         // Over HTTP/2 the end may come in a frame of its own, behind the last byte.
         let last = eof || self.0.content_length == Some(self.0.received as u64);
-        if let Some(judge) = &mut self.0.judge {
-            judge.push(&data);
+        if !self.0.push(data, last).await {
+            self.0.flight.end(End::Broken("bad-encoding"));
+            return Error::e_explain(
+                ErrorType::ReadError,
+                "the answer is not in its content coding",
+            );
         }
-        self.0.flight.push(data, last).await;
         Ok(())
     }
 

@@ -118,13 +118,28 @@ impl Reject {
     }
 }
 
+/// Keys below which [`Sorting::Within`] goes on sorting: the parts of messages and tool calls. Below
+/// any other the order counts again: tools with their schemas, and arguments that models print in the
+/// order they get them, also come inside messages.
+pub const TRANSPARENT: &[&str] = &[
+    "audio",
+    "cache_control",
+    "content",
+    "file",
+    "function",
+    "function_call",
+    "image_url",
+    "input_audio",
+    "tool_calls",
+];
+
 /// Where the order of an object's members means nothing, so that all orders are one question. The
 /// top level is always sorted.
 #[derive(Clone, Copy, Debug)]
 pub enum Sorting<'a> {
     /// In every object.
     Everywhere,
-    /// Inside these top-level members. Everywhere else the order is part of the question: schemas
+    /// Inside these top-level members, and there below [`TRANSPARENT`] keys. Everywhere else the order is part of the question: schemas
     /// hide under many names, and providers answer in the order of a schema's properties.
     Within(&'a [&'a str]),
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::Version;
+use http::header::VARY;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
@@ -22,12 +23,13 @@ const SIMULATED_PAUSE: Duration = Duration::from_millis(50);
 /// Followers that lag behind get pieces joined up to this size in one write.
 const JOIN_BYTES_MAX: usize = 64 * 1024;
 
-/// Writes a stored answer.
+/// Writes a stored answer. `compression`: its coding depends on what the client accepts.
 pub async fn replay(
     session: &mut Session,
     ctx: &mut Ctx,
     record: &Record,
     simulate: bool,
+    compression: bool,
     signal: Signal,
 ) -> Result<()> {
     let now = now_ms();
@@ -46,6 +48,9 @@ pub async fn replay(
         &record.headers,
         length,
     )?;
+    if compression {
+        head.insert_header(VARY, "accept-encoding")?;
+    }
     signal.add_to(&mut head)?;
     ctx.head_sent(record.status);
     write::head(session, head).await?;

@@ -14,6 +14,7 @@ use super::respond::{self, Signal};
 use super::serve::Visit;
 use super::stored::{self, Stored};
 use crate::cache::flights::{Joined, Lead};
+use crate::coding::Coding;
 use crate::config::Freshness;
 use crate::error::ApiError;
 use crate::key::Key;
@@ -200,7 +201,14 @@ async fn replay(
     signal: Signal,
 ) -> Result<()> {
     ctx.account.outcome = Some(signal.outcome);
-    answer::replay(session, ctx, record, visit.simulate, signal).await?;
+    let (compression, simulate) = (proxy.compression, visit.simulate);
+    let coding = Coding::accepted(&session.req_header().headers);
+    let encoded = match coding.filter(|_| compression && !simulate) {
+        Some(coding) => stored::encoded(proxy, record, coding).await,
+        None => None,
+    };
+    let served = encoded.as_ref().unwrap_or(record);
+    answer::replay(session, ctx, served, simulate, compression, signal).await?;
     proxy.cache.delivered().note(record.key);
     proxy.saved(ctx, record.usage);
     Ok(())

@@ -8,7 +8,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache as Memo;
 use xxhash_rust::xxh3::xxh3_128_with_secret;
 
-use crate::api::{Api, Facts, Place, Question};
+use crate::api::{Api, Place, Question};
 use crate::tenant::Tenant;
 
 /// Bytes the memo may take. A finished question is about 200 bytes, so this is some 80,000 of them.
@@ -78,12 +78,7 @@ impl Questions {
             questions.read_now(Asker { tenant, api, place }, &bytes)
         });
         // Only a runtime that shuts down gives no answer.
-        let unread = |_| {
-            Arc::new(Question {
-                facts: Facts::default(),
-                digest: Err("unread"),
-            })
-        };
+        let unread = |_| Arc::new(Question::unread("unread"));
         read.await.unwrap_or_else(unread)
     }
 

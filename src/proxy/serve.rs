@@ -1,5 +1,6 @@
 //! A client's request, steps 1 to 4: route, identify, read, key.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
@@ -15,7 +16,8 @@ use super::keys::Keys;
 use super::question::Asker;
 use super::respond::{self, Signal};
 use super::{LlmProxy, find};
-use crate::api::{Api, Place};
+use crate::api::{Api, Place, Question};
+use crate::coding::Coding;
 use crate::error::ApiError;
 use crate::metrics::Outcome;
 use crate::policy::{self, RequestControl};
@@ -65,11 +67,13 @@ pub async fn serve(proxy: &LlmProxy, session: &mut Session, ctx: &mut Ctx) -> Re
     };
     ctx.account.api = route.api;
     ctx.account.tenant = Some(visit.tenant);
-    let readable = request.method == Method::POST && !policy::is_encoded(&request.headers);
-    let media_type = policy::media_type(&request.headers).unwrap_or_default();
+    let coding = Coding::of(&request.headers);
+    let decodable = coding.is_some() || !policy::is_encoded(&request.headers);
+    let readable = request.method == Method::POST && decodable;
+    let content_type = policy::content_type(&request.headers).unwrap_or_default();
     match route.api {
-        Some(api) if readable && api.takes(&media_type) => {
-            ask(proxy, session, ctx, &visit, api).await
+        Some(api) if readable && api.takes(content_type) => {
+            ask(proxy, session, ctx, &visit, api, coding).await
         }
         api => {
             pass_through(proxy, ctx, visit, api);
@@ -90,6 +94,7 @@ async fn ask(
     ctx: &mut Ctx,
     visit: &Visit,
     api: Api,
+    coding: Option<Coding>,
 ) -> Result<bool> {
     if session.req_header().headers.len() > HEADERS_MAX {
         let error = ApiError::too_many_headers(HEADERS_MAX);
@@ -117,7 +122,10 @@ async fn ask(
         api,
         place: visit.place(),
     };
-    let question = proxy.questions.read(asker, &body).await;
+    let question = match body::decoded(&body, coding, limits.body_bytes_max).await {
+        Ok(plain) => proxy.questions.read(asker, &plain).await,
+        Err(error) => Arc::new(Question::unread(error.reason())),
+    };
     ctx.account.model = question.facts.model.clone();
     let index = visit
         .named

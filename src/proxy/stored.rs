@@ -3,18 +3,21 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue};
 
 use super::LlmProxy;
 use super::find::Wanted;
 use crate::api::{Api, Form, Variant, forms};
 use crate::cache::now_ms;
+use crate::coding::Coding;
 use crate::config::Retries;
 use crate::key::Key;
 use crate::policy::freshness::{Use, use_of};
 use crate::store::record::Record;
 
+/// Shorter answers are sent as they are: they fit into a packet or two.
+const ENCODED_FROM: usize = 1024;
 /// Longer answers are put into another form off the proxy's threads: it takes milliseconds.
 const CONVERTED_IN_PLACE_MAX: usize = 64 * 1024;
 
@@ -87,6 +90,51 @@ async fn find(proxy: &LlmProxy, wanted: &Wanted<'_>) -> Option<Arc<Record>> {
         }
     }
     own
+}
+
+/// A stored answer in a content coding, made once and kept in memory beside it. `None` where that
+/// saves nothing.
+pub async fn encoded(
+    proxy: &LlmProxy,
+    record: &Arc<Record>,
+    coding: Coding,
+) -> Option<Arc<Record>> {
+    if record.body.len() < ENCODED_FROM {
+        return None;
+    }
+    let store = proxy.cache.store();
+    let key = encoded_key(record, coding);
+    if let Some(encoded) = store.get_hot(&key) {
+        return Some(encoded);
+    }
+    let source = record.body.clone();
+    let body = if source.len() <= CONVERTED_IN_PLACE_MAX {
+        coding.encode(&source)
+    } else {
+        let work = move || coding.encode(&source);
+        tokio::task::spawn_blocking(work).await.ok().flatten()
+    }?;
+    if body.len() >= record.body.len() {
+        return None;
+    }
+    let mut headers = record.headers.clone();
+    headers.push((CONTENT_ENCODING, coding.header()));
+    Some(store.keep_in_memory(Record {
+        key,
+        headers,
+        body: Bytes::from(body),
+        chunks: Vec::new(),
+        ..Record::clone(record)
+    }))
+}
+
+/// A key nobody can ask for, and another one for every answer that takes the place of this one.
+fn encoded_key(record: &Record, coding: Coding) -> Key {
+    let mut hasher = blake3::Hasher::new_derive_key("llm-cache-server 2026-11 content coding");
+    hasher.update(record.key.as_bytes());
+    hasher.update(&record.stored_ms.to_le_bytes());
+    hasher.update(coding.name().as_bytes());
+    Key::from_bytes(*hasher.finalize().as_bytes())
 }
 
 async fn convert(

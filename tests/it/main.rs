@@ -14,6 +14,7 @@ mod admin;
 mod bodies;
 mod cli;
 mod coalescing;
+mod compression;
 mod connections;
 mod durability;
 mod early_answers;
