@@ -20,6 +20,7 @@ mod early_answers;
 mod isolation;
 mod judging;
 mod key;
+mod key_table;
 mod layers;
 mod queries;
 mod readers;
