@@ -13,6 +13,7 @@ mod golden;
 mod headers;
 mod identity;
 mod numbers;
+mod order;
 mod paths;
 mod refused;
 mod run;
@@ -34,6 +35,7 @@ async fn every_pair_has_the_keys_it_should() {
         numbers::rows,
         strings::rows,
         shape::rows,
+        order::rows,
         refused::rows,
         fields::rows,
         state::rows,
