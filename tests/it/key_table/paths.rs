@@ -49,7 +49,7 @@ fn spellings(t: &mut Table) {
     t.same(
         "a whole URL",
         ask(),
-        at("http://elsewhere.test/v1/chat/completions"),
+        at("http://cache.test/v1/chat/completions"),
     );
     for (short, body) in [
         ("/completions", r#"{"model":"m","prompt":"p"}"#),
