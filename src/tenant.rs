@@ -159,6 +159,29 @@ mod tests {
         }
     }
 
+    /// If this changes, every stored entry is lost to whoever stored it.
+    #[test]
+    fn golden() {
+        let two = [
+            ("x-api-key", "a"),
+            ("authorization", "Bearer sk-test"),
+            ("user-agent", "x"),
+            ("x-api-key", "b"),
+        ];
+        for (headers, digest) in [
+            (
+                &[][..],
+                "35551f35ca5f2cc2ea79548a47c036a68d0dc8fc58e851c774d5e1e2e793b551",
+            ),
+            (
+                &two,
+                "6efd2974b1f8892d789caddf3d487eb276d13bf6379b2a53ea6ad170d454ac29",
+            ),
+        ] {
+            assert_eq!(hex::encode(tenant(headers).as_bytes()), digest);
+        }
+    }
+
     #[test]
     fn no_value_can_pose_as_another_header() {
         let one = tenant(&[("authorization", "x"), ("api-key", "y")]);

@@ -27,6 +27,60 @@ fn golden() {
     );
 }
 
+/// As above, for parts that are empty, that repeat, and that are not ASCII.
+#[test]
+fn golden_of_other_parts() {
+    let nothing = KeyParts {
+        tenant: &[0; 32],
+        upstream: "",
+        api: "",
+        path: "",
+        query: "",
+        headers: &[],
+        body: &[0; 32],
+    };
+    let query = KeyParts {
+        query: "api-version=1&b=%2f",
+        ..parts()
+    };
+    let lines = KeyParts {
+        api: "messages/1",
+        path: "/messages",
+        headers: &[
+            ("anthropic-version", b"2023-06-01"),
+            ("anthropic-beta", b"a"),
+            ("anthropic-beta", b"b"),
+        ],
+        ..parts()
+    };
+    let beyond_ascii = KeyParts {
+        upstream: "é https://x/v1",
+        query: "é",
+        headers: &[],
+        ..parts()
+    };
+    for (parts, key) in [
+        (
+            nothing,
+            "aff0f2daa6c080bf84f525e07a6eb231fec1fef3ceadf86630be4a4f90586816",
+        ),
+        (
+            query,
+            "51251b2dca0e92353c1cb2a17b259a5cab7861559dd1d953353c7c19d4223dea",
+        ),
+        (
+            lines,
+            "303bd06c1d699a9b533078674686e1f0d74369862235b70ce3ea7ddb85b269f7",
+        ),
+        (
+            beyond_ascii,
+            "f1bcb5578fbf81c89492629ec945350e1ef5afc4506aa5cecfd4c154f2227f11",
+        ),
+    ] {
+        assert_eq!(parts.key().to_string(), key, "{parts:?}");
+    }
+}
+
 #[test]
 fn every_part_counts() {
     let (tenant, body) = ([3; 32], [4; 32]);

@@ -22,6 +22,7 @@ mod freshness;
 mod isolation;
 mod judging;
 mod key;
+mod key_table;
 mod layers;
 mod queries;
 mod readers;
