@@ -37,6 +37,7 @@ fn golden_of_other_parts() {
         path: "",
         query: "",
         headers: &[],
+        form: "",
         body: &[0; 32],
     };
     let query = KeyParts {
@@ -44,7 +45,7 @@ fn golden_of_other_parts() {
         ..parts()
     };
     let lines = KeyParts {
-        api: "messages/1",
+        api: "messages/2",
         path: "/messages",
         headers: &[
             ("anthropic-version", b"2023-06-01"),
@@ -62,19 +63,19 @@ fn golden_of_other_parts() {
     for (parts, key) in [
         (
             nothing,
-            "aff0f2daa6c080bf84f525e07a6eb231fec1fef3ceadf86630be4a4f90586816",
+            "16db813c08ff191a449852782e05b5972bea0790f4869416356b2dfc08cd64c1",
         ),
         (
             query,
-            "51251b2dca0e92353c1cb2a17b259a5cab7861559dd1d953353c7c19d4223dea",
+            "205ef789b95c52077ad3352a5792b56d19fc25b58e1626f5853fe2d271b36ae0",
         ),
         (
             lines,
-            "303bd06c1d699a9b533078674686e1f0d74369862235b70ce3ea7ddb85b269f7",
+            "9617021b82ed2660ad003e9efb675390f15c01433b36d8d39999f5a74a885a2c",
         ),
         (
             beyond_ascii,
-            "f1bcb5578fbf81c89492629ec945350e1ef5afc4506aa5cecfd4c154f2227f11",
+            "a5376fa3f7a10e96383bfff3e011be1c2b4282a2f6d1ddbd64ad9577e507c2de",
         ),
     ] {
         assert_eq!(parts.key().to_string(), key, "{parts:?}");

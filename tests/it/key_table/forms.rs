@@ -7,8 +7,7 @@ use crate::harness::Ask;
 
 /// Whether `stream` is read as a form of its own: absent, null and false are then one question, and
 /// another form may be answered from the same entry.
-// until forms are split
-const FORMS_ARE_SPLIT: bool = false;
+const FORMS_ARE_SPLIT: bool = true;
 
 type Of = fn(&str) -> Ask;
 

@@ -110,7 +110,6 @@ fn not_ours(t: &mut Table) {
         "/v1/cache/chat/completions",
         "/v1/openai/chat/completions",
         "/cache/cache/v1/chat/completions",
-        "/openai/openai/v1/chat/completions",
         "/openai/other/v1/chat/completions",
         "/simulate/simulate/v1/chat/completions",
         "/unheard-of/v1/chat/completions",
