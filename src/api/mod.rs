@@ -8,6 +8,7 @@
 
 mod anthropic_messages;
 mod choices;
+pub mod forms;
 mod index_set;
 mod json_body;
 mod named_event;
