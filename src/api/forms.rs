@@ -19,6 +19,7 @@ use super::Api;
 use crate::key::canonical::{Sorting, canonicalize};
 
 mod chat;
+mod compare;
 mod events;
 mod json;
 mod merge;

@@ -16,7 +16,7 @@ const CHUNK: &str = "chat.completion.chunk";
 pub(super) fn to_json(stream: &[u8]) -> Option<Vec<u8>> {
     let folded = fold::fold(stream, true)?;
     let again = fold::fold(&expand(&folded, true)?, true)?;
-    same(&again, &folded).then(|| fold::with_content(&folded).map(String::into_bytes))?
+    same(&again, &folded).then(|| folded.into_bytes())
 }
 
 /// See [`super::to_stream`].

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::compare::grows;
 use super::super::events;
 use super::super::json::{Fields, array, is_null, items, number, object, string};
 use super::super::merge::{Merge, Rule};
@@ -36,25 +37,6 @@ pub(super) fn fold(stream: &[u8], counted: bool) -> Option<String> {
     Some(answer.json())
 }
 
-/// The same answer with `"content":null` in messages that say nothing of content: clients of the
-/// JSON form may rely on it.
-pub(super) fn with_content(answer: &str) -> Option<String> {
-    let answer = Fields::read(answer)?;
-    let choices = items(answer.get("choices")?)?
-        .into_iter()
-        .map(|choice| {
-            let choice = Fields::read(choice)?;
-            let message = Fields::read(choice.get("message")?)?;
-            let message = match message.get("content") {
-                Some(_) => message.json(),
-                None => message.with("content", "null").json(),
-            };
-            Some(choice.with("message", message).json())
-        })
-        .collect::<Option<Vec<_>>>()?;
-    Some(answer.with("choices", array(choices)).json())
-}
-
 /// What all chunks say alike, or the first one alone.
 fn head<'a>(chunks: &[Fields<'a>]) -> Option<Fields<'a>> {
     let first = chunks.first()?;
@@ -67,7 +49,7 @@ fn head<'a>(chunks: &[Fields<'a>]) -> Option<Fields<'a>> {
         }
         for (key, value) in chunk.iter().filter(|(key, _)| !apart.contains(key)) {
             match first.get(key) {
-                _ if key == "moderation" => moderation.add(key, Rule::Once, value)?,
+                _ if key == "moderation" => moderation.add(key, Rule::Same, value)?,
                 Some(same) if same == value => *seen.entry(key).or_default() += 1,
                 _ => return None,
             }
@@ -102,8 +84,7 @@ fn usage(chunks: &[Fields<'_>], counted: bool) -> Option<Option<String>> {
     let text = last.some("usage")?;
     let usage = Fields::read(text)?;
     for counts in earlier.iter().filter_map(|chunk| chunk.some("usage")) {
-        let counts = Fields::read(counts)?;
-        if counts.iter().any(|(key, _)| usage.get(key).is_none()) {
+        if !grows(&Fields::read(counts)?, &usage) {
             return None;
         }
     }
@@ -219,6 +200,10 @@ impl Choice {
         }
         if let Some(details) = self.details.json()? {
             message.set("reasoning_details", details);
+        }
+        // A message has content, be it null: clients of the JSON form may rely on it.
+        if message.get("content").is_none() {
+            message.set("content", "null");
         }
         let message = message.json();
         let index = index.to_string();

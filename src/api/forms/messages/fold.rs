@@ -20,7 +20,7 @@ pub(super) fn fold(stream: &[u8]) -> Option<String> {
             false => Fields::read(&event.data)?,
         };
         let kind = kind(event, &data)?;
-        if kind == "ping" {
+        if kind == "ping" && data.only(&["type"]) {
             continue;
         }
         if ended || (message.is_none() && kind != "message_start") {

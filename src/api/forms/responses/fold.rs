@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::compare::{covers, grows, is_nothing};
 use super::super::events;
-use super::super::json::{Fields, is_null, items, text};
+use super::super::json::{Fields, items, text};
 use super::{OUTPUT_TEXT, TEXTS, Text, rebuilt, same};
-
-/// Deepest value that is compared member by member.
-const DEPTH_MAX: usize = 16;
 
 /// The response that this stream is the other form of.
 pub(super) fn fold(stream: &[u8]) -> Option<String> {
@@ -178,7 +176,7 @@ impl<'a> Proof<'a> {
         }
         let said = event.get("part")?;
         let known = match kind.ends_with(".done") {
-            true => covers(&whole.json(), said, DEPTH_MAX),
+            true => covers(&whole.json(), said),
             false => {
                 let begun = Fields::read(said)?;
                 begun.get("type") == whole.get("type") && grows(&begun, &whole)
@@ -298,45 +296,5 @@ fn allowed<'a>(rule: &Text, carries: &'a str) -> [&'a str; 5] {
 
 /// True if the log probabilities of a text are those of its part, or none.
 fn covers_logprobs(part: &Fields<'_>, said: &str) -> bool {
-    is_nothing(said) || covers(part.get("logprobs").unwrap_or("null"), said, DEPTH_MAX)
-}
-
-/// True if the final object has a member for each that the object had at its begin, unless that
-/// said nothing.
-fn grows(begun: &Fields<'_>, whole: &Fields<'_>) -> bool {
-    begun
-        .iter()
-        .all(|(key, value)| is_nothing(value) || whole.get(key).is_some())
-}
-
-fn is_nothing(value: &str) -> bool {
-    is_null(value)
-        || value == "\"\""
-        || items(value).is_some_and(|items| items.is_empty())
-        || (value.starts_with('{') && Fields::read(value).is_some_and(|fields| fields.is_empty()))
-}
-
-/// True if `whole` says all that `part` says: each member, entry by entry, and maybe more members.
-fn covers(whole: &str, part: &str, depth: usize) -> bool {
-    if whole == part || same_scalar(whole, part) {
-        return true;
-    }
-    if depth == 0 {
-        return false;
-    }
-    if let (Some(whole), Some(part)) = (items(whole), items(part)) {
-        let mut pairs = whole.iter().zip(&part);
-        return whole.len() == part.len() && pairs.all(|(a, b)| covers(a, b, depth - 1));
-    }
-    match (Fields::read(whole), Fields::read(part)) {
-        (Some(whole), Some(part)) => part.iter().all(|(key, value)| match whole.get(key) {
-            Some(whole) => covers(whole, value, depth - 1),
-            None => is_nothing(value),
-        }),
-        _ => false,
-    }
-}
-
-fn same_scalar(a: &str, b: &str) -> bool {
-    text(a).is_some_and(|a| text(b).is_some_and(|b| a == b))
+    is_nothing(said) || covers(part.get("logprobs").unwrap_or("null"), said)
 }
