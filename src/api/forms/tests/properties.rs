@@ -89,7 +89,7 @@ fn consistent(api: Api, stream: &[u8]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn damaged_streams_do_not_panic(pair in pair(), edits in edits()) {
