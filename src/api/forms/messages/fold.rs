@@ -62,9 +62,10 @@ pub(super) fn fold(stream: &[u8]) -> Option<String> {
     Some(end(message, &Fields::read(delta?)?)?.json())
 }
 
+/// The kind of an event, which must be its name: clients skip events without one.
 fn kind(event: &Event, data: &Fields<'_>) -> Option<String> {
     let kind = text(data.get("type")?)?;
-    (event.name.is_empty() || event.name == kind).then_some(kind)
+    (event.name == kind).then_some(kind)
 }
 
 /// The message with what its end says.

@@ -108,6 +108,7 @@ const REFUSED: &[Refused] = refused! {
         "content-a-string.json" => "not a list of blocks",
         "content-in-start.sse" => "clients put blocks behind these",
         "delta-of-another-kind.sse" => "clients leave it out",
+        "event-without-name.sse" => "clients skip it",
         "input-cut.sse" => "a tool input that is not JSON",
         "input-key-twice.sse" => "a key twice can be read in two ways",
         "input-not-an-object.json" => "a tool input of an unknown shape",
