@@ -18,6 +18,7 @@ mod compression;
 mod connections;
 mod durability;
 mod early_answers;
+mod forms;
 mod freshness;
 mod isolation;
 mod judging;
