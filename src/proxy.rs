@@ -54,6 +54,7 @@ use respond::Signal;
 mod account;
 mod answer;
 mod body;
+mod by_item;
 pub mod ctx;
 pub mod deadline;
 mod fill;
@@ -86,6 +87,7 @@ pub struct LlmProxy {
     request_ttl_max: Duration,
     retries: Retries,
     compression: bool,
+    by_item: bool,
     access_log: AccessLog,
     traces: Traces,
 }
@@ -114,6 +116,8 @@ pub struct ProxyOptions {
     pub retries: Retries,
     /// Whether stored answers are compressed for clients that accept it.
     pub compression: bool,
+    /// Whether embeddings are kept by text.
+    pub by_item: bool,
     /// Where finished requests are told of.
     pub access_log: AccessLog,
     /// Makes spans.
@@ -137,6 +141,7 @@ impl LlmProxy {
             request_ttl_max: options.request_ttl_max,
             retries: options.retries,
             compression: options.compression,
+            by_item: options.by_item,
             access_log: options.access_log,
             traces: options.traces,
         })

@@ -200,6 +200,7 @@ fn proxy_server(
             request_ttl_max: config.cache.request_ttl_max,
             retries: config.cache.retries,
             compression: config.server.compression,
+            by_item: config.cache.embeddings_by_item,
             access_log: AccessLog::new(config.log.format),
             traces,
         },

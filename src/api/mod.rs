@@ -11,6 +11,7 @@ mod anthropic_messages;
 mod choices;
 pub mod forms;
 mod index_set;
+pub mod items;
 mod json_body;
 mod named_event;
 mod openai_chat;

@@ -1,5 +1,6 @@
 //! From a request body to what is asked: facts, and the digest that goes into the key.
 
+use super::items::{self, Items};
 use super::{Api, Facts, IGNORED_FIELDS_VERSION, Place};
 use crate::key::canonical::{Canonical, Sorting, canonicalize};
 
@@ -16,6 +17,8 @@ pub struct Question {
     pub facts: Facts,
     /// Digest of everything in the body that may change the answer, or why there is none.
     pub digest: Result<[u8; 32], &'static str>,
+    /// The texts of a request for embeddings, which are also kept one by one.
+    pub items: Option<Items>,
 }
 
 /// In which form an answer is asked for. Each variant is kept under a key of its own; an answer in
@@ -54,6 +57,7 @@ impl Question {
         Question {
             facts: Facts::default(),
             digest: Err(reason),
+            items: None,
         }
     }
 }
@@ -83,7 +87,15 @@ impl Api {
                 let facts = facts(&canonical, place);
                 let digest = || canonical.digest_without(self.grammar().framing);
                 let digest = facts.bypass.map_or_else(|| Ok(digest()), Err);
-                Question { facts, digest }
+                let items = match (self, &digest) {
+                    (Api::OpenAiEmbeddings, Ok(_)) => items::of(&canonical),
+                    _ => None,
+                };
+                Question {
+                    facts,
+                    digest,
+                    items,
+                }
             }
             Err(reject) => Question::unread(reject.reason()),
         }

@@ -13,6 +13,7 @@ use pingora_core::{Error, ErrorType, Result};
 
 use super::flight::{End, Flight, Head};
 use super::{Cache, now_ms};
+use crate::api::items::{self, Text};
 use crate::api::{Api, Facts, Form, Judge, Verdict, Worth};
 use crate::coding::{Coding, Decoder};
 use crate::config::Rate;
@@ -33,6 +34,8 @@ pub struct FillSubject {
     pub ttl: Duration,
     /// Older answers in other forms, which go when this one is kept.
     pub replaces: Vec<Key>,
+    /// The texts of an embeddings request, each kept under a key of its own as well.
+    pub items: Vec<(Key, Text)>,
     /// The API that was asked.
     pub api: Api,
     /// What the request said.
@@ -222,7 +225,7 @@ impl Recorder {
         for older in &self.subject.replaces {
             self.cache.store().remove(older);
         }
-        self.cache.store().put(Arc::new(Record {
+        let record = Record {
             key,
             stored_ms,
             expires_ms: stored_ms.saturating_add(ttl_ms),
@@ -232,8 +235,29 @@ impl Recorder {
             body,
             chunks,
             usage,
-        }));
+        };
+        self.keep_items(&record);
+        self.cache.store().put(Arc::new(record));
         Ok(size)
+    }
+
+    /// Keeps each text of an embeddings request by itself, where the answer can be taken apart.
+    fn keep_items(&self, whole: &Record) {
+        let texts: Vec<Text> = self.subject.items.iter().map(|(_, text)| *text).collect();
+        if texts.is_empty() {
+            return;
+        }
+        let pieces = items::take_apart(&whole.body, &texts).unwrap_or_default();
+        for ((key, _), piece) in self.subject.items.iter().zip(pieces) {
+            let Some(body) = piece.to_bytes() else { return };
+            self.cache.store().put(Arc::new(Record {
+                key: *key,
+                body: Bytes::from(body),
+                chunks: Vec::new(),
+                usage: piece.tokens().map(|tokens| (tokens, 0)),
+                ..whole.clone()
+            }));
+        }
     }
 }
 

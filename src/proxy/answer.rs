@@ -135,7 +135,7 @@ pub async fn follow(
 
 /// Reads an answer of unknown length to its end, for a client that could not tell a break from an
 /// end otherwise: HTTP/1.0 has no chunks. The error says why there is no whole answer.
-async fn collect(
+pub async fn collect(
     session: &mut Session,
     follower: &mut Follower,
 ) -> Result<Result<Bytes, &'static str>> {
@@ -191,7 +191,7 @@ pub enum Outlook {
 }
 
 /// Waits for something, but not for longer than the client does.
-async fn while_connected<T>(session: &mut Session, wait: impl Future<Output = T>) -> Result<T> {
+pub async fn while_connected<T>(session: &mut Session, wait: impl Future<Output = T>) -> Result<T> {
     tokio::select! {
         biased;
         done = wait => Ok(done),

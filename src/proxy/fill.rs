@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Version;
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE,
+};
 use parking_lot::Mutex;
 use pingora::http::RequestHeader;
 use pingora_core::protocols::http::HttpTask;
@@ -20,6 +22,7 @@ use pingora_proxy::subrequest::{BodyMode, Ctx as SubrequestCtx, UserCtx};
 
 use super::LlmProxy;
 use super::ctx::{Ctx, Fill, Role, Target};
+use crate::api::items::Text;
 use crate::api::{Api, Facts};
 use crate::cache::flight::{End, Flight};
 use crate::cache::flights::FillGuard;
@@ -54,6 +57,10 @@ pub struct Task {
     pub ttl: Duration,
     /// Older answers in other forms, which go when this one is kept.
     pub replaces: Vec<Key>,
+    /// The texts of an embeddings request, in its order, and the keys under which each is kept.
+    pub items: Vec<(Key, Text)>,
+    /// The body is not the client's but made from it, without a content coding.
+    pub rewritten: bool,
     /// Nobody waits for it, and it is wanted all the same.
     pub detached: bool,
 }
@@ -65,6 +72,8 @@ impl Task {
             key: None,
             ttl: Duration::ZERO,
             replaces: Vec::new(),
+            items: Vec::new(),
+            rewritten: false,
             detached: false,
         }
     }
@@ -99,6 +108,7 @@ pub fn spawn(
         key,
         ttl: task.ttl,
         replaces: task.replaces,
+        items: task.items,
         api,
         rate: upstream.rate(facts.model.as_deref()),
         facts,
@@ -111,6 +121,7 @@ pub fn spawn(
         recorder: Arc::new(Mutex::new(Some(recorder))),
         key,
         body_len: body.len(),
+        rewritten: task.rewritten,
         target,
     };
     let parcel: Parcel = Some(Box::new(fill));
@@ -129,6 +140,7 @@ pub fn spawn(
     session.req_header_mut().set_version(Version::HTTP_11);
     let (request, mut handle) = spawner.create_subrequest(&session.downstream_session, context);
     session.req_header_mut().set_version(version);
+    session.subrequest_spawner = Some(spawner);
 
     if !body.is_empty()
         && handle
@@ -180,6 +192,9 @@ pub fn unpack(session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         return Error::e_explain(ErrorType::InternalError, "a subrequest that is no fill");
     };
     frame(session.req_header_mut(), fill.body_len)?;
+    if fill.rewritten {
+        session.req_header_mut().remove_header(&CONTENT_ENCODING);
+    }
     ctx.role = Role::Fill(fill);
     Ok(true)
 }

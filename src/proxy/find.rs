@@ -1,18 +1,22 @@
 //! A client's request, steps 5 and 6: from a tier, from a fill that is under way, or by beginning one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use pingora_core::Result;
 use pingora_proxy::Session;
 
 use super::LlmProxy;
 use super::answer::{self, Outlook};
+use super::by_item;
 use super::ctx::Ctx;
 use super::fill::{self, Asked, Task};
 use super::keys::Keys;
 use super::respond::{self, Signal};
 use super::serve::Visit;
 use super::stored::{self, Stored};
+use crate::api::items::Items;
 use crate::cache::flights::{Joined, Lead};
 use crate::coding::Coding;
 use crate::config::Freshness;
@@ -36,6 +40,10 @@ pub struct Wanted<'a> {
     pub key: Key,
     /// For how long answers can be used.
     pub freshness: Freshness,
+    /// The body without its content coding.
+    pub plain: Bytes,
+    /// Its texts, if they are kept one by one.
+    pub items: Option<Items>,
 }
 
 /// Answers a request that has a key.
@@ -52,6 +60,11 @@ pub async fn cached(
         Stored::WhileRevalidating(record) => {
             revalidate(proxy, session, ctx, wanted)?;
             stale(proxy, session, ctx, visit, &record, None).await
+        }
+        Stored::Nothing
+            if wanted.items.is_some() && by_item::answer(proxy, session, ctx, &wanted).await? =>
+        {
+            Ok(())
         }
         _ if visit.control.only_if_cached => {
             let signal = Signal {
@@ -158,7 +171,8 @@ pub async fn uncached(
     Ok(())
 }
 
-async fn hit(
+/// Serves a fresh answer.
+pub async fn hit(
     proxy: &LlmProxy,
     session: &mut Session,
     ctx: &mut Ctx,
@@ -166,7 +180,7 @@ async fn hit(
     record: &Arc<Record>,
 ) -> Result<()> {
     let signal = Signal::of(Outcome::Hit, Some(record.key));
-    replay(proxy, session, ctx, visit, record, signal).await
+    replay(proxy, session, ctx, visit, record, signal, record.usage).await
 }
 
 /// Serves an answer that is no longer fresh. `failure`: the status of the upstream's failure in the
@@ -189,16 +203,18 @@ async fn stale(
         fwd_status: failure,
         ..Signal::of(Outcome::Stale, Some(record.key))
     };
-    replay(proxy, session, ctx, visit, record, signal).await
+    replay(proxy, session, ctx, visit, record, signal, record.usage).await
 }
 
-async fn replay(
+/// Serves an answer that is there. `saved`: the tokens that nobody had to pay for.
+pub async fn replay(
     proxy: &LlmProxy,
     session: &mut Session,
     ctx: &mut Ctx,
     visit: &Visit,
     record: &Arc<Record>,
     signal: Signal,
+    saved: Option<(u64, u64)>,
 ) -> Result<()> {
     ctx.account.outcome = Some(signal.outcome);
     let (compression, simulate) = (proxy.compression, visit.simulate);
@@ -210,7 +226,7 @@ async fn replay(
     let served = encoded.as_ref().unwrap_or(record);
     answer::replay(session, ctx, served, simulate, compression, signal).await?;
     proxy.cache.delivered().note(record.key);
-    proxy.saved(ctx, record.usage);
+    proxy.saved(ctx, saved);
     Ok(())
 }
 
@@ -265,16 +281,23 @@ async fn lead_the_way(
 }
 
 /// What becomes of the answer to a request.
-fn task_of(proxy: &LlmProxy, wanted: &Wanted<'_>, outcome: Outcome) -> Task {
-    let asked_ttl = wanted.visit.control.ttl;
-    let ttl = asked_ttl.map(|ttl| ttl.min(proxy.request_ttl_max));
+pub fn task_of(proxy: &LlmProxy, wanted: &Wanted<'_>, outcome: Outcome) -> Task {
     Task {
         key: Some(wanted.key),
-        ttl: ttl.unwrap_or(wanted.freshness.ttl),
+        ttl: ttl_of(proxy, wanted),
+        items: by_item::keys_of(wanted),
+        rewritten: false,
         replaces: match outcome {
             Outcome::Refresh => stored::other_keys(wanted),
             _ => Vec::new(),
         },
         detached: false,
     }
+}
+
+/// For how long the answer to a request is to be fresh.
+pub fn ttl_of(proxy: &LlmProxy, wanted: &Wanted<'_>) -> Duration {
+    let asked = wanted.visit.control.ttl;
+    let ttl = asked.map(|ttl| ttl.min(proxy.request_ttl_max));
+    ttl.unwrap_or(wanted.freshness.ttl)
 }

@@ -8,6 +8,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache as Memo;
 use xxhash_rust::xxh3::xxh3_128_with_secret;
 
+use crate::api::items::Text;
 use crate::api::{Api, Place, Question};
 use crate::tenant::Tenant;
 
@@ -17,6 +18,9 @@ const MEMO_BYTES_MAX: u64 = 16 << 20;
 const READ_IN_PLACE_MAX: usize = 1 << 20;
 /// What a question weighs beside its model's name.
 const QUESTION_BYTES: u64 = 192;
+
+/// What each text of a request for embeddings weighs.
+const ITEM_BYTES: usize = size_of::<Text>();
 
 /// Length of xxh3's default secret.
 const SECRET_BYTES: usize = 192;
@@ -111,6 +115,9 @@ struct ByWeight;
 impl Weighter<MemoKey, Arc<Question>> for ByWeight {
     fn weight(&self, _key: &MemoKey, question: &Arc<Question>) -> u64 {
         let model = question.facts.model.as_ref().map_or(0, String::len);
-        QUESTION_BYTES + (model + question.facts.variant.tag().len()) as u64
+        let items = question.items.as_ref().map_or(0, |items| items.texts.len());
+        QUESTION_BYTES
+            + (items * ITEM_BYTES) as u64
+            + (model + question.facts.variant.tag().len()) as u64
     }
 }

@@ -33,6 +33,8 @@ pub struct Signal {
     pub age_ttl: Option<(u64, i64)>,
     /// Of a stale answer: the status of the failure that it stands in for.
     pub fwd_status: Option<u16>,
+    /// How much of the answer was known, if not all of it.
+    pub partial: Option<String>,
     /// There was an answer, but it is no longer fresh.
     pub expired: bool,
     /// The key, if there is one.
@@ -48,6 +50,7 @@ impl Signal {
             outcome,
             age_ttl: None,
             fwd_status: None,
+            partial: None,
             expired: false,
             key,
             detail: None,
@@ -72,6 +75,10 @@ impl Signal {
                     }
                     None => format!("{CACHE}; hit; ttl={ttl}; detail={detail}"),
                 }
+            }
+            (Outcome::Miss, ..) if self.partial.is_some() => {
+                let detail = self.partial.as_deref().unwrap_or_default();
+                format!("{CACHE}; fwd=partial; detail={detail}")
             }
             (Outcome::Miss, ..) if self.expired => format!("{CACHE}; fwd=stale"),
             (Outcome::Miss, ..) => format!("{CACHE}; fwd=uri-miss"),

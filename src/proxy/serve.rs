@@ -122,9 +122,12 @@ async fn ask(
         api,
         place: visit.place(),
     };
-    let question = match body::decoded(&body, coding, limits.body_bytes_max).await {
-        Ok(plain) => proxy.questions.read(asker, &plain).await,
-        Err(error) => Arc::new(Question::unread(error.reason())),
+    let (plain, question) = match body::decoded(&body, coding, limits.body_bytes_max).await {
+        Ok(plain) => {
+            let question = proxy.questions.read(asker, &plain).await;
+            (plain, question)
+        }
+        Err(error) => (body.clone(), Arc::new(Question::unread(error.reason()))),
     };
     ctx.account.model = question.facts.model.clone();
     let index = visit
@@ -153,6 +156,8 @@ async fn ask(
                 keys,
                 key,
                 freshness,
+                plain,
+                items: question.items.clone().filter(|_| proxy.by_item),
             };
             find::cached(proxy, session, ctx, wanted).await?;
         }
@@ -180,7 +185,8 @@ pub struct Visit {
 }
 
 impl Visit {
-    fn place(&self) -> Place<'_> {
+    /// Where it goes, as far as the API is concerned.
+    pub fn place(&self) -> Place<'_> {
         Place {
             path: self.rest.strip_prefix('/').unwrap_or(&self.rest),
             query: self.query.as_deref().unwrap_or_default(),

@@ -12,6 +12,7 @@ mod harness;
 
 mod admin;
 mod bodies;
+mod by_item;
 mod cli;
 mod coalescing;
 mod compression;
