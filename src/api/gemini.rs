@@ -14,7 +14,7 @@ use super::{Bypass, Facts, Form, Place};
 use crate::key::canonical::Canonical;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// The paths of Gemini methods: Google AI and Vertex AI, the latter also without a project
 /// (express mode). The version belongs to the API: what `v1` and `v1beta` take differs.
