@@ -90,8 +90,7 @@ impl<R: StreamRules> Judge for LinesJudge<R> {
         if framed {
             self.take(&last);
         }
-        self.seen
-            .verdict(&self.rules, framed && !self.overflowed, self.overflowed)
+        self.seen.verdict(&self.rules, framed, self.overflowed)
     }
 }
 

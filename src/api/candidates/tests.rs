@@ -123,6 +123,7 @@ fn an_array_is_whole_when_it_is_closed() {
         (array(&[&stop, WORD]), Err("no-finish-reason")),
         (array(&[WORD, ERROR]), Err("error-object")),
         (array(&[ERROR]), Err("error-object")),
+        (array(&[ERROR, STOP]), Err("error-object")),
         (array(&[BLOCKED]), Err("filtered")),
         (array(&["{}"]), Err("missing-choices")),
         (array(&[WORD, "null", STOP]), Err("bad-shape")),

@@ -148,7 +148,7 @@ fn lines_come_unless_stream_is_false() {
             "{stream}"
         );
         assert_eq!(found.facts.bypass, bypass, "{stream}");
-        let digest = bypass.map_or_else(|| plain.clone(), Err);
+        let digest = bypass.map_or_else(|| plain, Err);
         assert_eq!(found.digest, digest, "{stream}");
     }
 }
