@@ -71,9 +71,12 @@ fn finish_fault(reason: &str) -> Option<Fault> {
         | "PROHIBITED_CONTENT"
         | "SPII"
         | "MODEL_ARMOR"
+        | "ESCALATION"
         | "IMAGE_SAFETY"
         | "IMAGE_PROHIBITED_CONTENT"
         | "IMAGE_RECITATION" => Some(Fault::Filtered),
+        // The rest is fetched with a token.
+        "CONTINUATION" => Some(Fault::IncompleteStatus),
         "MALFORMED_FUNCTION_CALL" => Some(Fault::BadToolCall),
         _ => Some(Fault::ErrorFinish),
     }
@@ -204,7 +207,10 @@ impl Tally {
         }
         if let Some(Object(feedback)) = &answer.prompt_feedback {
             let reason = text(&feedback.block_reason);
-            self.blocked |= !matches!(reason, "" | "BLOCK_REASON_UNSPECIFIED");
+            self.blocked |= !matches!(
+                reason,
+                "" | "BLOCK_REASON_UNSPECIFIED" | "BLOCKED_REASON_UNSPECIFIED"
+            );
         }
         for (position, Object(candidate)) in answer.candidates.iter().flatten().enumerate() {
             let index = candidate.index.unwrap_or(position as u64);

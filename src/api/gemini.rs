@@ -68,6 +68,13 @@ pub(super) fn facts(body: &Canonical, place: &Place<'_>) -> Facts {
     for key in ["cachedContent", "cached_content"] {
         request.refuse_set(key, Bypass::CachedContent);
     }
+    for key in ["continuationToken", "continuation_token"] {
+        request.refuse_set(key, Bypass::PreviousResponse);
+    }
+    // Vertex AI puts the answer into a bucket; Google AI logs it for its user.
+    for key in ["outputConfig", "output_config", "store"] {
+        request.refuse_switched_on(key, Bypass::Store);
+    }
     request.refuse_if(!has_only_functions(body), Bypass::ServerTools);
     refuse_files(&mut request, &["contents"]);
     refuse_files(&mut request, &["systemInstruction", "system_instruction"]);

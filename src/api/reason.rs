@@ -72,9 +72,9 @@ labels! {
         OddN = "odd-n",
         /// `prompt` is of an unknown shape, so that the number of choices is unknown.
         OddPrompt = "odd-prompt",
-        /// `store`: the provider keeps the answer for later use of its id.
+        /// `store`, `outputConfig`: the provider keeps the answer for later use.
         Store = "store",
-        /// `previous_response_id`: state at the provider.
+        /// `previous_response_id`, `continuationToken`: state at the provider.
         PreviousResponse = "previous-response",
         /// `conversation`: state at the provider, changed by the request.
         Conversation = "conversation",

@@ -34,6 +34,10 @@ fn a_whole_stream_is_kept_and_none_of_its_beginnings() {
         frames(&[WORD, WORD, STOP]),
         frames(&["{}", r#"{"candidates":null,"error":null}"#, WORD, STOP]),
         frames(&[r#"{"promptFeedback":{"safetyRatings":[]}}"#, WORD, STOP]),
+        frames(&[
+            r#"{"promptFeedback":{"blockReason":"BLOCKED_REASON_UNSPECIFIED"}}"#,
+            STOP,
+        ]),
         frames(&[WORD, &candidate(0, r#","finishReason":"STOP""#), SPENT]),
         frames(&[
             &candidate(0, ""),
@@ -167,6 +171,8 @@ fn only_stop_is_a_good_end() {
         ("SPII", Err("filtered")),
         ("IMAGE_SAFETY", Err("filtered")),
         ("MODEL_ARMOR", Err("filtered")),
+        ("ESCALATION", Err("filtered")),
+        ("CONTINUATION", Err("incomplete-status")),
         ("MALFORMED_FUNCTION_CALL", Err("bad-tool-call")),
         ("UNEXPECTED_TOOL_CALL", Err("error-finish")),
         ("OTHER", Err("error-finish")),

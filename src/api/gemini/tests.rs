@@ -180,6 +180,15 @@ fn state_and_side_effects_are_not_cached() {
             Some("cached-content"),
         ),
         (r#""cachedContent":null"#, None),
+        (r#""continuationToken":"AA==""#, Some("previous-response")),
+        (r#""continuation_token":"AA==""#, Some("previous-response")),
+        (
+            r#""outputConfig":{"outputUriPrefix":"gs://b"}"#,
+            Some("store"),
+        ),
+        (r#""output_config":{}"#, Some("store")),
+        (r#""store":true"#, Some("store")),
+        (r#""store":false"#, None),
         (
             r#""contents":[{"parts":[{"fileData":{"fileUri":"gs://b/o"}}]}]"#,
             Some("file-id"),
