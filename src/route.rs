@@ -264,6 +264,33 @@ mod tests {
     }
 
     #[test]
+    fn a_version_that_is_part_of_the_api_stays() {
+        for (path, api, rest) in [
+            (
+                "/openai/v1/models/m:generateContent",
+                Some(Api::GeminiGenerate),
+                "/v1/models/m:generateContent",
+            ),
+            (
+                "/cache/v1beta/models/m:streamGenerateContent",
+                Some(Api::GeminiStream),
+                "/v1beta/models/m:streamGenerateContent",
+            ),
+            (
+                "/v1beta/models/m:unheardOf",
+                None,
+                "/v1beta/models/m:unheardOf",
+            ),
+            ("/v1/models/m:unheardOf", None, "/models/m:unheardOf"),
+            ("/openai/api/chat", Some(Api::OllamaChat), "/api/chat"),
+        ] {
+            let route = router().route(path);
+            assert_eq!((route.api, route.rest), (api, rest), "{path}");
+            assert_eq!(route.model, rest.contains("Content").then_some("m"));
+        }
+    }
+
+    #[test]
     fn models() {
         for (model, index) in [
             (Some("gpt-5"), 0),

@@ -8,12 +8,23 @@
 //! `docs/apis.md`.
 
 mod anthropic_messages;
+mod candidates;
 mod choices;
 pub mod forms;
+mod gemini;
+mod gemini_count_tokens;
+mod gemini_embed;
+mod gemini_generate;
+mod gemini_stream;
 mod index_set;
 pub mod items;
 mod json_body;
+mod lines;
 mod named_event;
+mod ollama;
+mod ollama_chat;
+mod ollama_embed;
+mod ollama_generate;
 mod openai_chat;
 mod openai_completions;
 mod openai_embeddings;
@@ -28,6 +39,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod vectors;
 mod wire;
 mod worth;
 
@@ -97,6 +109,20 @@ apis! {
     OpenAiResponses => openai_responses,
     /// Anthropic messages.
     AnthropicMessages => anthropic_messages,
+    /// Gemini's answers in one piece.
+    GeminiGenerate => gemini_generate,
+    /// Gemini's answers in pieces.
+    GeminiStream => gemini_stream,
+    /// Gemini embeddings, one or many.
+    GeminiEmbed => gemini_embed,
+    /// Gemini's count of a prompt's tokens.
+    GeminiCountTokens => gemini_count_tokens,
+    /// Ollama chat.
+    OllamaChat => ollama_chat,
+    /// Ollama completions.
+    OllamaGenerate => ollama_generate,
+    /// Ollama embeddings, also the legacy form.
+    OllamaEmbed => ollama_embed,
 }
 
 impl Api {

@@ -70,6 +70,15 @@ pub(super) fn check_stream(api: Api, asked: &Facts, body: &str, keep: Keep, cut:
     }
 }
 
+/// The verdict on an answer in lines.
+pub(super) fn check_lines(api: Api, body: &str, keep: Keep, cut: bool) {
+    for line_end in ["\n", "\r\n"] {
+        let body = body.replace('\n', line_end);
+        let found = verdict(api, &Facts::default(), Form::Lines, &body);
+        assert_eq!((found.keep, found.cut), (keep, cut), "{body:?}");
+    }
+}
+
 /// Checks that a stream is kept, and that every beginning of it is called cut.
 pub(super) fn check_whole_stream(api: Api, asked: &Facts, body: &str) {
     check_stream(api, asked, body, Ok(()), false);
@@ -110,10 +119,30 @@ fn paths_and_labels_lead_to_the_api_and_to_no_other() {
         (Api::OpenAiEmbeddings, "embeddings", "embeddings"),
         (Api::OpenAiResponses, "responses", "responses"),
         (Api::AnthropicMessages, "messages", "messages"),
+        (
+            Api::GeminiGenerate,
+            "models/m:generateContent",
+            "generate_content",
+        ),
+        (
+            Api::GeminiStream,
+            "models/m:streamGenerateContent",
+            "stream_generate_content",
+        ),
+        (Api::GeminiEmbed, "models/m:embedContent", "embed_content"),
+        (
+            Api::GeminiCountTokens,
+            "models/m:countTokens",
+            "gemini_count_tokens",
+        ),
+        (Api::OllamaChat, "api/chat", "ollama_chat"),
+        (Api::OllamaGenerate, "api/generate", "ollama_generate"),
+        (Api::OllamaEmbed, "api/embed", "ollama_embed"),
     ];
     assert_eq!(table.map(|(api, ..)| api), Api::ALL);
     for (api, path, label) in table {
-        assert_eq!(Api::from_path(path), Some((api, None)));
+        let model = path.contains(":").then_some("m");
+        assert_eq!(Api::from_path(path), Some((api, model)));
         assert_eq!(api.label(), label);
     }
     for path in [
@@ -142,6 +171,15 @@ fn ignored_fields_and_key_headers_change_only_with_the_version() {
     assert_eq!(Api::OpenAiEmbeddings.ignored_fields(), ["user"]);
     assert_eq!(Api::OpenAiResponses.ignored_fields(), with_retention);
     assert_eq!(Api::AnthropicMessages.ignored_fields(), ["metadata"]);
+    for api in [Api::GeminiGenerate, Api::GeminiStream] {
+        assert_eq!(api.ignored_fields(), ["labels"]);
+    }
+    for api in [Api::GeminiEmbed, Api::GeminiCountTokens] {
+        assert!(api.ignored_fields().is_empty());
+    }
+    for api in [Api::OllamaChat, Api::OllamaGenerate, Api::OllamaEmbed] {
+        assert_eq!(api.ignored_fields(), ["keep_alive"]);
+    }
     let headers = [
         "anthropic-beta",
         "anthropic-version",
@@ -168,9 +206,18 @@ fn only_plain_json_is_read() {
     }
 }
 
+/// The APIs whose bodies name the model and stream events if they say so.
+const BODY_SAYS_ALL: [Api; 5] = [
+    Api::OpenAiChat,
+    Api::OpenAiCompletions,
+    Api::OpenAiEmbeddings,
+    Api::OpenAiResponses,
+    Api::AnthropicMessages,
+];
+
 #[test]
 fn every_request_names_its_model_and_says_how_to_stream() {
-    for api in Api::ALL {
+    for api in BODY_SAYS_ALL {
         for (json, model, stream, bypass) in [
             (r#"{"model":"a-1"}"#, Some("a-1"), false, None),
             (r#"{"model":"\u00e9\n"}"#, Some("é\n"), false, None),
@@ -241,6 +288,12 @@ fn forms_have_keys_of_their_own_and_odd_options_as_well() {
     }
 }
 
+/// True if the API answers with events.
+fn streams_events(api: Api) -> bool {
+    let judge = api.judge(&Facts::default(), Form::Stream, Worth::default());
+    judge.is_some() && api != Api::OpenAiEmbeddings
+}
+
 #[test]
 fn no_api_keeps_an_answer_that_is_nothing_of_its_own() {
     for api in Api::ALL {
@@ -275,7 +328,7 @@ fn no_api_keeps_an_answer_that_is_nothing_of_its_own() {
             found.keep.is_err() && !found.cut,
             "{api:?} keeps an empty object"
         );
-        if api != Api::OpenAiEmbeddings {
+        if streams_events(api) {
             check_stream(api, &asked, "", Err("cut"), true);
             check_stream(api, &asked, "\n\n\n", Err("cut"), true);
             check_stream(api, &asked, ": only a comment\n\n", Err("cut"), true);
@@ -297,7 +350,7 @@ fn bytes_that_are_no_text_are_not_kept() {
         };
         let found = judged(api, &asked, Form::Json, &[b"{\"a\":\"\xff\"}"]);
         assert_eq!(found.keep, Err("not-json"), "{api:?}");
-        if api != Api::OpenAiEmbeddings {
+        if streams_events(api) {
             let found = judged(
                 api,
                 &asked,

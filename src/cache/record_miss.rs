@@ -111,7 +111,7 @@ impl Recorder {
         let worth = self.subject.worth;
         let judge = |form| self.subject.api.judge(&self.subject.facts, form, worth);
         self.judge = form.and_then(judge);
-        self.stream = form == Some(Form::Stream);
+        self.stream = matches!(form, Some(Form::Stream | Form::Lines));
         self.refused = if self.subject.key.is_none() {
             Some("bypass")
         } else if head.status != StatusCode::OK {

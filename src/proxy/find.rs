@@ -224,8 +224,8 @@ pub async fn replay(
         None => None,
     };
     let served = encoded.as_ref().unwrap_or(record);
-    answer::replay(session, ctx, served, simulate, compression, signal).await?;
     proxy.cache.delivered().note(record.key);
+    answer::replay(session, ctx, served, simulate, compression, signal).await?;
     proxy.saved(ctx, saved);
     Ok(())
 }

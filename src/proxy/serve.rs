@@ -63,7 +63,7 @@ pub async fn serve(proxy: &LlmProxy, session: &mut Session, ctx: &mut Ctx) -> Re
         model: route.model.map(str::to_owned),
         query: request.uri.query().map(str::to_owned),
         control,
-        tenant: Tenant::of(&request.headers),
+        tenant: Tenant::of(&request.headers, request.uri.query()),
     };
     ctx.account.api = route.api;
     ctx.account.tenant = Some(visit.tenant);

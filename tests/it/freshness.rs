@@ -303,6 +303,7 @@ async fn a_retry_gets_a_new_answer_only_where_it_was_given_the_stored_one() {
         h1.write(&request).await.unwrap();
         origin.called(1).await;
     }
+    proxy.falls_to("llm_cache_followers", 0.0).await;
     gate.open();
     proxy
         .reaches("llm_cache_store_entries{tier=\"memory\"}", 1.0)
