@@ -58,7 +58,10 @@ pub async fn cached(
     match stored::look_up(proxy, &wanted).await {
         Stored::Fresh(record) => hit(proxy, session, ctx, visit, &record).await,
         Stored::WhileRevalidating(record) => {
-            revalidate(proxy, session, ctx, wanted)?;
+            // Not for a client that forbids to ask.
+            if !visit.control.only_if_cached {
+                revalidate(proxy, session, ctx, wanted)?;
+            }
             stale(proxy, session, ctx, visit, &record, None).await
         }
         Stored::Nothing

@@ -7,7 +7,20 @@ use super::super::{Cache, Freshness, Rule};
 use super::{positive, upstream};
 
 /// What the metrics call the APIs, which is how a rule names one.
-pub const APIS: &[&str] = &["chat", "completions", "embeddings", "responses", "messages"];
+pub const APIS: &[&str] = &[
+    "chat",
+    "completions",
+    "embeddings",
+    "responses",
+    "messages",
+    "generate_content",
+    "stream_generate_content",
+    "embed_content",
+    "gemini_count_tokens",
+    "ollama_chat",
+    "ollama_generate",
+    "ollama_embed",
+];
 
 pub fn build(file: &File, problems: &mut Problems) -> Cache {
     let cache = &file.cache;
