@@ -26,6 +26,8 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod texts;
+#[cfg(test)]
+mod transcripts;
 mod wire;
 mod worth;
 
