@@ -39,6 +39,8 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod texts;
+#[cfg(test)]
+mod transcripts;
 mod vectors;
 mod wire;
 mod worth;
