@@ -16,12 +16,14 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 /// when a client gave up waiting, is what its retry is for.
 pub struct Delivered(Cache<Key, Instant>);
 
-impl Delivered {
+impl Default for Delivered {
     /// Nothing yet.
-    pub fn new() -> Delivered {
+    fn default() -> Delivered {
         Delivered(Cache::new(DELIVERED_MAX))
     }
+}
 
+impl Delivered {
     /// Notes that a client has the answer of `key`.
     pub fn note(&self, key: Key) {
         self.0.insert(key, Instant::now());

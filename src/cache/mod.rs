@@ -38,7 +38,7 @@ impl Cache {
         Cache {
             store,
             flights,
-            delivered: Delivered::new(),
+            delivered: Delivered::default(),
             metrics,
         }
     }
