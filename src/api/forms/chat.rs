@@ -2,7 +2,7 @@
 
 use super::events;
 use super::json::{Fields, array, is_null, items, object, string, text};
-use super::same;
+use super::{BYTES_MAX, same};
 
 mod fold;
 mod usage;
@@ -23,9 +23,6 @@ pub(super) fn to_json(stream: &[u8]) -> Option<Vec<u8>> {
 pub(super) fn to_stream(json: &str, usage: bool) -> Option<Vec<u8>> {
     let answer = Fields::read(json)?;
     let counted = answer.some("usage").is_some();
-    if usage && !counted {
-        return None;
-    }
     let stream = expand(json, counted)?;
     let folded = fold::fold(&stream, counted)?;
     let told = match counted {
@@ -61,6 +58,10 @@ fn expand(json: &str, usage: bool) -> Option<Vec<u8>> {
         for piece in pieces(choice)? {
             let choices = array([piece]);
             events::write(&mut out, &head.clone().with("choices", choices).json());
+            // All chunks have the head, so that a large one soon passes the limit.
+            if out.len() > BYTES_MAX {
+                return None;
+            }
         }
     }
     if usage {
@@ -174,7 +175,6 @@ fn split_arguments(function: &str) -> Option<(String, Option<String>)> {
 fn pieces(choice: &str) -> Option<Vec<String>> {
     let choice = Fields::read(choice)?;
     let message = Fields::read(choice.get("message")?)?;
-    text(choice.get("finish_reason")?)?;
     text(message.get("role")?)?;
     let mut deltas = Deltas::default();
     // In the order in which models speak, whatever the order of the members is.

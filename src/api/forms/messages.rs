@@ -80,7 +80,6 @@ fn expand(json: &str) -> Option<Vec<u8>> {
     if !message.says("type", "message") {
         return None;
     }
-    text(message.get("stop_reason")?)?;
     let usage = Fields::read(message.get("usage")?)?;
     let mut out = Vec::new();
 

@@ -73,7 +73,9 @@ const TEXTS: &[&Text] = &[
 
 /// See [`super::to_json`].
 pub(super) fn to_json(stream: &[u8]) -> Option<Vec<u8>> {
-    fold::fold(stream).map(String::into_bytes)
+    // The last event stands as it came: it must not be readable in two ways.
+    let json = fold::fold(stream)?;
+    same(&json, &json).then(|| json.into_bytes())
 }
 
 /// See [`super::to_stream`].

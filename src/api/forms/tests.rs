@@ -72,6 +72,16 @@ fn no_cut_of_a_stream_is_another_answer() {
 }
 
 #[test]
+fn what_begins_behind_the_end_must_end() {
+    for pair in pairs() {
+        for tail in ["data: {", "event: ping\n", ": half a comment"] {
+            let stream = format!("{}{tail}", pair.stream);
+            assert_eq!(json_of(pair.api, &stream), None, "{} {tail}", pair.name);
+        }
+    }
+}
+
+#[test]
 fn no_cut_of_json_is_an_answer() {
     for pair in pairs() {
         let json = pair.json.trim_end().as_bytes();
@@ -149,6 +159,10 @@ fn answers_beyond_the_limit_are_left_alone() {
     let pair = &corpus::CHAT[0];
     let padded = format!("{}{}", pair.json, " ".repeat(BYTES_MAX));
     assert!(to_stream(pair.api, padded.as_bytes(), false).is_none());
+    // Much that all chunks must say, and many chunks.
+    let head = format!("{{\"x\":\"{}\",", "y".repeat(BYTES_MAX / 2));
+    let large = pair.json.replacen('{', &head, 1);
+    assert!(to_stream(pair.api, large.as_bytes(), false).is_none());
     let padded = format!("{}{}", ":\n".repeat(BYTES_MAX / 2), pair.stream);
     assert!(to_json(pair.api, padded.as_bytes()).is_none());
     assert!(without_usage(pair.api, padded.as_bytes()).is_none());

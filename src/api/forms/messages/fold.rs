@@ -198,8 +198,6 @@ impl Block {
             if !Fields::read(block.get("input")?)?.is_empty() {
                 return None;
             }
-            // Looked into, so that it is known to be an object.
-            Fields::read(&self.input)?;
             block.set("input", self.input.trim().to_owned());
         }
         self.stopped.then(|| block.json())

@@ -24,6 +24,7 @@ macro_rules! pairs {
 
 pub(super) const CHAT: &[Pair] = pairs! { OpenAiChat, "chat":
     "annotations",
+    "annotations-in-pieces",
     "audio-whole",
     "choices-interleaved",
     "citations-perplexity",
