@@ -7,6 +7,7 @@
 //! Adding an API: a file with a `GRAMMAR`, its `mod` line, and one line in the table of [`Api`]; see
 //! `docs/apis.md`.
 
+mod anthropic_count_tokens;
 mod anthropic_messages;
 mod choices;
 mod index_set;
@@ -15,12 +16,17 @@ mod named_event;
 mod openai_chat;
 mod openai_completions;
 mod openai_embeddings;
+mod openai_images;
+mod openai_moderations;
 mod openai_responses;
+mod openai_speech;
 mod output;
 mod place;
+mod plain;
 mod question;
 mod reason;
 mod request;
+mod rerank;
 pub mod sse;
 mod stream;
 #[cfg(test)]
@@ -90,6 +96,16 @@ apis! {
     OpenAiResponses => openai_responses,
     /// Anthropic messages.
     AnthropicMessages => anthropic_messages,
+    /// Anthropic's count of a prompt's tokens.
+    AnthropicCountTokens => anthropic_count_tokens,
+    /// OpenAI moderations.
+    OpenAiModerations => openai_moderations,
+    /// OpenAI image generation.
+    OpenAiImages => openai_images,
+    /// OpenAI speech.
+    OpenAiSpeech => openai_speech,
+    /// Rerank, as Cohere and Jina have it.
+    Rerank => rerank,
 }
 
 impl Api {
@@ -179,8 +195,11 @@ pub struct Facts {
     pub variant: Variant,
     /// How many choices were asked for; 1 where the API knows no choices.
     pub choices: u32,
-    /// How many embeddings were asked for; `None` if the input is of an unknown shape.
+    /// How many embeddings, results or the like were asked for; `None` if the input is of an
+    /// unknown shape.
     pub items: Option<u32>,
+    /// From how many these are chosen, where they are.
+    pub among: Option<u32>,
     /// Why this request must not be cached, a label of [`Bypass`].
     pub bypass: Option<&'static str>,
 }
@@ -193,6 +212,7 @@ impl Default for Facts {
             variant: Variant::Json,
             choices: 1,
             items: None,
+            among: None,
             bypass: None,
         }
     }

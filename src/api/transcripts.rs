@@ -13,9 +13,14 @@ use super::*;
 
 mod chat;
 mod completions;
+mod count_tokens;
 mod embeddings;
+mod images;
 mod messages;
+mod moderations;
+mod rerank;
 mod responses;
+mod speech;
 
 /// Where a request goes and what it says.
 #[derive(Clone, Copy)]
@@ -81,6 +86,11 @@ fn rows(api: Api) -> &'static [Row] {
         Api::OpenAiEmbeddings => embeddings::ROWS,
         Api::OpenAiResponses => responses::ROWS,
         Api::AnthropicMessages => messages::ROWS,
+        Api::AnthropicCountTokens => count_tokens::ROWS,
+        Api::OpenAiModerations => moderations::ROWS,
+        Api::OpenAiImages => images::ROWS,
+        Api::OpenAiSpeech => speech::ROWS,
+        Api::Rerank => rerank::ROWS,
     }
 }
 
