@@ -12,6 +12,7 @@ mod anthropic_messages;
 mod choices;
 mod index_set;
 mod json_body;
+mod multipart;
 mod named_event;
 mod openai_chat;
 mod openai_completions;
@@ -20,6 +21,7 @@ mod openai_images;
 mod openai_moderations;
 mod openai_responses;
 mod openai_speech;
+mod openai_transcriptions;
 mod output;
 mod place;
 mod plain;
@@ -104,6 +106,8 @@ apis! {
     OpenAiImages => openai_images,
     /// OpenAI speech.
     OpenAiSpeech => openai_speech,
+    /// OpenAI transcriptions and translations.
+    OpenAiTranscriptions => openai_transcriptions,
     /// Rerank, as Cohere and Jina have it.
     Rerank => rerank,
 }
@@ -131,6 +135,7 @@ impl Api {
     /// Whether a request body of this media type (lower case, without parameters) can be read.
     pub fn takes(self, media_type: &str) -> bool {
         match self.grammar().read {
+            Reader::Multipart(_) => media_type == "multipart/form-data",
             Reader::Json(_) => media_type == "application/json" || media_type.ends_with("+json"),
         }
     }

@@ -1,5 +1,6 @@
 //! From a request body to what is asked: facts, and the digest that goes into the key.
 
+use super::multipart::Parts;
 use super::{Api, Facts, IGNORED_FIELDS_VERSION, Place};
 use crate::key::canonical::{Canonical, Sorting, canonicalize};
 
@@ -7,6 +8,8 @@ use crate::key::canonical::{Canonical, Sorting, canonicalize};
 pub(super) enum Reader {
     /// A JSON object.
     Json(fn(&Canonical, &Place<'_>) -> Facts),
+    /// A form, see [`super::multipart`].
+    Multipart(fn(&Parts<'_>, &Place<'_>) -> Facts),
 }
 
 /// What a body asks.
@@ -48,11 +51,30 @@ impl Variant {
     }
 }
 
+impl Question {
+    /// The question of a body that cannot be read.
+    fn unread(reason: &'static str) -> Question {
+        Question {
+            facts: Facts::default(),
+            digest: Err(reason),
+        }
+    }
+}
+
 impl Api {
-    /// Reads a request body of a type that the API [`takes`](Api::takes).
-    pub fn question(self, place: &Place<'_>, body: &[u8]) -> Question {
+    /// Reads a request body of a type that the API [`takes`](Api::takes). `content_type` is the
+    /// whole header value: a form's says where its parts end.
+    pub fn question(self, place: &Place<'_>, content_type: &str, body: &[u8]) -> Question {
         match self.grammar().read {
             Reader::Json(facts) => self.json_question(facts, place, body),
+            Reader::Multipart(facts) => match Parts::read(content_type, body) {
+                Ok(parts) => {
+                    let facts = facts(&parts, place);
+                    let digest = facts.bypass.map_or_else(|| Ok(parts.digest()), Err);
+                    Question { facts, digest }
+                }
+                Err(reject) => Question::unread(reject.reason()),
+            },
         }
     }
 
@@ -75,10 +97,7 @@ impl Api {
                 let digest = facts.bypass.map_or_else(|| Ok(digest()), Err);
                 Question { facts, digest }
             }
-            Err(reject) => Question {
-                facts: Facts::default(),
-                digest: Err(reject.reason()),
-            },
+            Err(reject) => Question::unread(reject.reason()),
         }
     }
 }

@@ -2,11 +2,14 @@
 
 use super::*;
 
+/// The content type of most requests.
+pub(super) const JSON: &str = "application/json";
+
 pub(super) type Keep = Result<(), &'static str>;
 
 /// Facts of a request body.
 pub(super) fn facts(api: Api, json: &str) -> Facts {
-    let question = api.question(&Place::default(), json.as_bytes());
+    let question = api.question(&Place::default(), JSON, json.as_bytes());
     match question.digest {
         Ok(_) => assert_eq!(question.facts.bypass, None),
         Err(reason) => assert_eq!(question.facts.bypass, Some(reason), "{json}"),
@@ -118,6 +121,11 @@ fn paths_and_labels_lead_to_the_api_and_to_no_other() {
         (Api::OpenAiModerations, "moderations", "moderations"),
         (Api::OpenAiImages, "images/generations", "images"),
         (Api::OpenAiSpeech, "audio/speech", "speech"),
+        (
+            Api::OpenAiTranscriptions,
+            "audio/transcriptions",
+            "transcriptions",
+        ),
         (Api::Rerank, "rerank", "rerank"),
     ];
     assert_eq!(table.map(|(api, ..)| api), Api::ALL);
@@ -154,7 +162,11 @@ fn ignored_fields_and_key_headers_change_only_with_the_version() {
     assert_eq!(Api::AnthropicCountTokens.ignored_fields(), ["metadata"]);
     assert_eq!(Api::OpenAiImages.ignored_fields(), ["user"]);
     assert_eq!(Api::Rerank.ignored_fields(), ["user"]);
-    for api in [Api::OpenAiModerations, Api::OpenAiSpeech] {
+    for api in [
+        Api::OpenAiModerations,
+        Api::OpenAiSpeech,
+        Api::OpenAiTranscriptions,
+    ] {
         assert!(api.ignored_fields().is_empty());
     }
     for api in Api::ALL {
@@ -171,7 +183,7 @@ fn ignored_fields_and_key_headers_change_only_with_the_version() {
 
 #[test]
 fn every_request_names_its_model_and_says_how_to_stream() {
-    for api in Api::ALL {
+    for api in Api::ALL.into_iter().filter(|api| api.takes(JSON)) {
         for (json, model, stream, bypass) in [
             (r#"{"model":"a-1"}"#, Some("a-1"), false, None),
             (r#"{"model":"\u00e9\n"}"#, Some("é\n"), false, None),
@@ -247,8 +259,8 @@ fn forms_have_keys_of_their_own_and_odd_options_as_well() {
         ),
     ] {
         let body = format!(r#"{{"model":"m",{options}}}"#);
-        let plain = Api::OpenAiChat.question(&Place::default(), br#"{"model":"m"}"#);
-        let question = Api::OpenAiChat.question(&Place::default(), body.as_bytes());
+        let plain = Api::OpenAiChat.question(&Place::default(), JSON, br#"{"model":"m"}"#);
+        let question = Api::OpenAiChat.question(&Place::default(), JSON, body.as_bytes());
         assert_eq!(question.facts.variant.tag(), tag, "{body}");
         if tag != "json" || options.contains("stream") {
             assert_eq!(question.digest, plain.digest, "{body}");

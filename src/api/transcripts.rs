@@ -21,12 +21,14 @@ mod moderations;
 mod rerank;
 mod responses;
 mod speech;
+mod transcriptions;
 
 /// Where a request goes and what it says.
 #[derive(Clone, Copy)]
 struct Ask {
     /// Below the base URL, with the query if there is one.
     target: &'static str,
+    content_type: &'static str,
     body: &'static str,
 }
 
@@ -44,7 +46,20 @@ type Tokens = Option<(u64, u64)>;
 impl Ask {
     /// A JSON request.
     const fn json(target: &'static str, body: &'static str) -> Ask {
-        Ask { target, body }
+        Ask {
+            target,
+            content_type: tests::JSON,
+            body,
+        }
+    }
+
+    /// A form whose boundary is `XX`.
+    const fn form(target: &'static str, body: &'static str) -> Ask {
+        Ask {
+            target,
+            content_type: "multipart/form-data; boundary=XX",
+            body,
+        }
     }
 
     /// This answer to it is kept.
@@ -72,7 +87,7 @@ impl Ask {
         let (path, query) = self.target.split_once('?').unwrap_or((self.target, ""));
         let (api, model) = Api::from_path(path).expect(path);
         let place = Place { path, query, model };
-        let question = api.question(&place, self.body.as_bytes());
+        let question = api.question(&place, self.content_type, self.body.as_bytes());
         assert!(question.digest.is_ok(), "{} is not cached", self.body);
         (api, question.facts)
     }
@@ -90,6 +105,7 @@ fn rows(api: Api) -> &'static [Row] {
         Api::OpenAiModerations => moderations::ROWS,
         Api::OpenAiImages => images::ROWS,
         Api::OpenAiSpeech => speech::ROWS,
+        Api::OpenAiTranscriptions => transcriptions::ROWS,
         Api::Rerank => rerank::ROWS,
     }
 }
