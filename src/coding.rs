@@ -104,6 +104,10 @@ impl Coding {
             let any = offers.iter().find(|(name, _)| *name == "*");
             own.or(any).map_or(0, |(_, weight)| *weight)
         };
+        let as_it_is = offers
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case("identity"));
+        let as_it_is = as_it_is.map_or(0, |(_, weight)| *weight);
         let mut best = None;
         for coding in Coding::ALL {
             let weight = weight(coding);
@@ -111,7 +115,8 @@ impl Coding {
                 best = Some((coding, weight));
             }
         }
-        best.map(|(coding, _)| coding)
+        best.filter(|(_, weight)| *weight >= as_it_is)
+            .map(|(coding, _)| coding)
     }
 
     /// The value of `Content-Encoding`.
@@ -204,23 +209,8 @@ struct Step {
 impl Decoder {
     /// A decoder at the beginning of a body.
     pub fn new(coding: Coding) -> Result<Decoder, DecodeError> {
-        let engine = match coding {
-            Coding::Gzip => Engine::Gzip(Decompress::new_gzip(GZIP_WINDOW_BITS)),
-            Coding::Brotli => {
-                let alloc = StandardAlloc::default;
-                Engine::Brotli(Box::new(BrotliState::new(alloc(), alloc(), alloc())))
-            }
-            Coding::Zstd => {
-                let mut decoder =
-                    zstd::stream::raw::Decoder::new().map_err(|_| DecodeError::Garbled)?;
-                decoder
-                    .set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX))
-                    .map_err(|_| DecodeError::Garbled)?;
-                Engine::Zstd(decoder)
-            }
-        };
         Ok(Decoder {
-            engine,
+            engine: Engine::new(coding)?,
             done: false,
             taken: 0,
             given: 0,
@@ -240,10 +230,12 @@ impl Decoder {
         let mut rest = piece;
         loop {
             if self.done {
-                return match rest.is_empty() {
-                    true => Ok(()),
-                    false => Err(DecodeError::Garbled),
-                };
+                if rest.is_empty() {
+                    return Ok(());
+                }
+                // Members of gzip and frames of zstd may follow each other (RFC 1952, RFC 8878).
+                self.engine = self.engine.next_member()?;
+                self.done = false;
             }
             let step = self.engine.step(rest, &mut self.buffer)?;
             self.done = step.done;
@@ -274,6 +266,32 @@ impl Decoder {
 }
 
 impl Engine {
+    fn new(coding: Coding) -> Result<Engine, DecodeError> {
+        Ok(match coding {
+            Coding::Gzip => Engine::Gzip(Decompress::new_gzip(GZIP_WINDOW_BITS)),
+            Coding::Brotli => {
+                let alloc = StandardAlloc::default;
+                Engine::Brotli(Box::new(BrotliState::new(alloc(), alloc(), alloc())))
+            }
+            Coding::Zstd => {
+                let mut decoder =
+                    zstd::stream::raw::Decoder::new().map_err(|_| DecodeError::Garbled)?;
+                decoder
+                    .set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX))
+                    .map_err(|_| DecodeError::Garbled)?;
+                Engine::Zstd(decoder)
+            }
+        })
+    }
+
+    fn next_member(&self) -> Result<Engine, DecodeError> {
+        match self {
+            Engine::Gzip(_) => Engine::new(Coding::Gzip),
+            Engine::Zstd(_) => Engine::new(Coding::Zstd),
+            Engine::Brotli(_) => Err(DecodeError::Garbled),
+        }
+    }
+
     fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, DecodeError> {
         match self {
             Engine::Gzip(decompress) => {

@@ -164,6 +164,19 @@ pub fn end_to_end_headers(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)>
         .collect()
 }
 
+/// Whether headers say something about this very body, so that another one cannot be sent with them.
+pub fn names_the_body(headers: &HeaderMap) -> bool {
+    const OF_THE_BODY: &[&str] = &[
+        "content-digest",
+        "content-md5",
+        "digest",
+        "idempotency-key",
+        "repr-digest",
+        "x-amz-content-sha256",
+    ];
+    OF_THE_BODY.iter().any(|name| headers.contains_key(*name))
+}
+
 /// Whether a header describes the connection only.
 pub fn is_hop_by_hop(name: &str) -> bool {
     HOP_BY_HOP.contains(&name)

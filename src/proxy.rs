@@ -33,6 +33,7 @@ use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use tokio::sync::Semaphore;
 
 use crate::access_log::AccessLog;
 use crate::api::Worth;
@@ -88,6 +89,8 @@ pub struct LlmProxy {
     retries: Retries,
     compression: bool,
     by_item: bool,
+    /// Turns for work that takes long, one for each core.
+    heavy: Semaphore,
     access_log: AccessLog,
     traces: Traces,
 }
@@ -142,6 +145,7 @@ impl LlmProxy {
             retries: options.retries,
             compression: options.compression,
             by_item: options.by_item,
+            heavy: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             access_log: options.access_log,
             traces: options.traces,
         })

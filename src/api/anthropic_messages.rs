@@ -5,8 +5,8 @@
 //! kind may come anywhere before. A JSON answer is complete iff it is of type `message` and has a
 //! `stop_reason`.
 //!
-//! Complete, yet not worth keeping unless the operator says so: a message that was cut by length, refused, paused, that is
-//! empty or has a tool call whose input is not JSON.
+//! Complete, yet not worth keeping unless the operator says so: a message that was cut by length,
+//! refused, paused, that is empty or has a tool call whose input is not JSON.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -37,14 +37,20 @@ pub(super) const GRAMMAR: Grammar = Grammar {
 };
 
 fn facts(body: &Canonical, place: &Place<'_>) -> Facts {
-    let mut request = Request::new(body, place);
+    let mut request = prompt(body, place);
     request.read_variant();
+    request.facts()
+}
+
+/// Reads what a prompt says, whatever is to be done with it.
+pub(super) fn prompt<'a>(body: &'a Canonical, place: &Place<'_>) -> Request<'a> {
+    let mut request = Request::new(body, place);
     // Tools the client runs have no type or this one; all versioned types are the provider's.
     request.refuse_server_tools(&["", "custom"]);
     request.refuse_non_empty("mcp_servers", Bypass::McpServers);
     request.refuse_set("container", Bypass::Container);
     request.refuse_file_ids("messages");
-    request.facts()
+    request
 }
 
 fn judge(_: &Facts, form: Form, worth: Worth) -> Option<Box<dyn Judge>> {

@@ -7,6 +7,7 @@
 //! Adding an API: a file with a `GRAMMAR`, its `mod` line, and one line in the table of [`Api`]; see
 //! `docs/apis.md`.
 
+mod anthropic_count_tokens;
 mod anthropic_messages;
 mod candidates;
 mod choices;
@@ -20,6 +21,7 @@ mod index_set;
 pub mod items;
 mod json_body;
 mod lines;
+mod multipart;
 mod named_event;
 mod ollama;
 mod ollama_chat;
@@ -28,12 +30,18 @@ mod ollama_generate;
 mod openai_chat;
 mod openai_completions;
 mod openai_embeddings;
+mod openai_images;
+mod openai_moderations;
 mod openai_responses;
+mod openai_speech;
+mod openai_transcriptions;
 mod output;
 mod place;
+mod plain;
 mod question;
 mod reason;
 mod request;
+mod rerank;
 pub mod sse;
 mod stream;
 #[cfg(test)]
@@ -125,6 +133,18 @@ apis! {
     OllamaGenerate => ollama_generate,
     /// Ollama embeddings, also the legacy form.
     OllamaEmbed => ollama_embed,
+    /// Anthropic's count of a prompt's tokens.
+    AnthropicCountTokens => anthropic_count_tokens,
+    /// OpenAI moderations.
+    OpenAiModerations => openai_moderations,
+    /// OpenAI image generation.
+    OpenAiImages => openai_images,
+    /// OpenAI speech.
+    OpenAiSpeech => openai_speech,
+    /// OpenAI transcriptions and translations.
+    OpenAiTranscriptions => openai_transcriptions,
+    /// Rerank, as Cohere and Jina have it.
+    Rerank => rerank,
 }
 
 impl Api {
@@ -154,6 +174,7 @@ impl Api {
         let is = |wanted: &str| media_type.trim().eq_ignore_ascii_case(wanted);
         let parameters = parameters.trim().to_ascii_lowercase().replace('"', "");
         match self.grammar().read {
+            Reader::Multipart(_) => is("multipart/form-data"),
             Reader::Json(_) => {
                 is("application/json") && matches!(parameters.as_str(), "" | "charset=utf-8")
             }
@@ -221,8 +242,11 @@ pub struct Facts {
     pub variant: Variant,
     /// How many choices were asked for; 1 where the API knows no choices.
     pub choices: u32,
-    /// How many embeddings were asked for; `None` if the input is of an unknown shape.
+    /// How many embeddings, results or the like were asked for; `None` if the input is of an
+    /// unknown shape.
     pub items: Option<u32>,
+    /// From how many these are chosen, where they are.
+    pub among: Option<u32>,
     /// Why this request must not be cached, a label of [`Bypass`].
     pub bypass: Option<&'static str>,
 }
@@ -235,6 +259,7 @@ impl Default for Facts {
             variant: Variant::Json,
             choices: 1,
             items: None,
+            among: None,
             bypass: None,
         }
     }

@@ -18,7 +18,7 @@ use super::question::Reader;
 use super::request::Request;
 use super::sse::Event;
 use super::stream::{Seen, StreamJudge, StreamRules};
-use super::wire::{Bytes, Count, Filled, Object, Text, any_filled, text, tokens};
+use super::wire::{Bytes, Filled, InputUsage, Object, Text, any_filled, text};
 use super::{Bypass, Facts, Fault, Form, Grammar, Judge, Place, Usage, Worth};
 use crate::key::canonical::Canonical;
 
@@ -96,15 +96,7 @@ struct Response<'a> {
     error: Option<IgnoredAny>,
     #[serde(borrow)]
     output: Option<Vec<Object<Item<'a>>>>,
-    usage: Option<Object<ResponseUsage>>,
-}
-
-#[derive(Deserialize)]
-struct ResponseUsage {
-    #[serde(default)]
-    input_tokens: Count,
-    #[serde(default)]
-    output_tokens: Count,
+    usage: Option<Object<InputUsage>>,
 }
 
 impl Response<'_> {
@@ -120,7 +112,7 @@ impl Response<'_> {
 
     fn usage(&self) -> Option<Usage> {
         let Object(usage) = self.usage.as_ref()?;
-        tokens(usage.input_tokens, usage.output_tokens)
+        usage.usage()
     }
 }
 

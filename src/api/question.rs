@@ -1,6 +1,7 @@
 //! From a request body to what is asked: facts, and the digest that goes into the key.
 
 use super::items::{self, Items};
+use super::multipart::Parts;
 use super::{Api, Facts, IGNORED_FIELDS_VERSION, Place};
 use crate::key::canonical::{Canonical, Sorting, canonicalize};
 
@@ -8,6 +9,8 @@ use crate::key::canonical::{Canonical, Sorting, canonicalize};
 pub(super) enum Reader {
     /// A JSON object.
     Json(fn(&Canonical, &Place<'_>) -> Facts),
+    /// A form, see [`super::multipart`].
+    Multipart(fn(&Parts<'_>, &Place<'_>) -> Facts),
 }
 
 /// What a body asks.
@@ -63,10 +66,23 @@ impl Question {
 }
 
 impl Api {
-    /// Reads a request body of a type that the API [`takes`](Api::takes).
-    pub fn question(self, place: &Place<'_>, body: &[u8]) -> Question {
+    /// Reads a request body of a type that the API [`takes`](Api::takes). `content_type` is the
+    /// whole header value: a form's says where its parts end.
+    pub fn question(self, place: &Place<'_>, content_type: &str, body: &[u8]) -> Question {
         match self.grammar().read {
             Reader::Json(facts) => self.json_question(facts, place, body),
+            Reader::Multipart(facts) => match Parts::read(content_type, body) {
+                Ok(parts) => {
+                    let facts = facts(&parts, place);
+                    let digest = facts.bypass.map_or_else(|| Ok(parts.digest()), Err);
+                    Question {
+                        facts,
+                        digest,
+                        items: None,
+                    }
+                }
+                Err(reject) => Question::unread(reject.reason()),
+            },
         }
     }
 

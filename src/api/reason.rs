@@ -56,6 +56,8 @@ labels! {
         Empty = "empty",
         /// Complete, but the arguments of a tool call are not JSON.
         BadToolCall = "bad-tool-call",
+        /// A link in the answer dies long before an entry would.
+        ExpiringLink = "expiring-link",
         /// A limit of the judge was passed, so that it cannot tell.
         TooLarge = "too-large",
     }
@@ -98,6 +100,8 @@ labels! {
         CachedContent = "cached-content",
         /// Nothing is asked: the server loads or unloads the model.
         ModelLoad = "model-load",
+        /// The format of the answer is none that is known, so that nobody can judge it.
+        OddFormat = "odd-format",
     }
 }
 

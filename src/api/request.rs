@@ -2,6 +2,7 @@
 
 use memchr::memmem;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::texts::Texts;
 use super::wire::{Object, Text, text};
@@ -11,6 +12,10 @@ use crate::key::canonical::Canonical;
 /// How an id of a file at the provider shows in canonical JSON. Quotes inside of strings are
 /// escaped, so that no prompt can look like it.
 const FILE_ID: &[u8] = b"\"file_id\":";
+
+/// An object of which nothing is asked.
+#[derive(Deserialize)]
+struct IgnoredObject {}
 
 /// A request in the course of being read: facts so far, and the first reason against caching.
 pub(super) struct Request<'a> {
@@ -41,6 +46,15 @@ impl<'a> Request<'a> {
         request.facts.variant = Variant::InBody;
         request.facts.model = model.filter(|model| !model.is_empty());
         request.refuse_if(request.facts.model.is_none(), Bypass::NoModel);
+        request
+    }
+
+    /// The same for an API that has a model of its own if none is named.
+    pub(super) fn with_optional_model(body: &'a Canonical, place: &Place<'_>) -> Request<'a> {
+        let mut request = Request::new(body, place);
+        if request.is_absent("model") {
+            request.facts.bypass = None;
+        }
         request
     }
 
@@ -162,6 +176,12 @@ impl<'a> Request<'a> {
         self.facts.choices = choices.unwrap_or(1);
     }
 
+    /// Refuses several choices in one stream.
+    pub(super) fn refuse_streamed_choices(&mut self) {
+        let streams = self.facts.form == Form::Stream;
+        self.refuse_if(streams && self.facts.choices != 1, Bypass::OddN);
+    }
+
     /// Notes the form the answer is asked for in.
     pub(super) fn set_form(&mut self, form: Form) {
         self.facts.form = form;
@@ -170,6 +190,24 @@ impl<'a> Request<'a> {
     /// Notes how many items were asked for.
     pub(super) fn set_items(&mut self, items: Option<u32>) {
         self.facts.items = items;
+    }
+
+    /// Notes from how many items those asked for are chosen.
+    pub(super) fn set_among(&mut self, among: Option<u32>) {
+        self.facts.among = among;
+    }
+
+    /// How many entries the field's array has; `None` for anything else, or an empty one.
+    pub(super) fn entries(&self, key: &str) -> Option<u32> {
+        let entries = serde_json::from_slice::<Vec<IgnoredAny>>(self.body.get(key)?).ok()?;
+        u32::try_from(entries.len()).ok().filter(|len| *len > 0)
+    }
+
+    /// One if the field is an array of objects, which together are one input.
+    pub(super) fn parts(&self, key: &str) -> Option<u32> {
+        let parts = self.body.get(key)?;
+        let parts = serde_json::from_slice::<Vec<Object<IgnoredObject>>>(parts).ok()?;
+        (!parts.is_empty()).then_some(1)
     }
 
     /// How many texts the field holds: one string or one array of tokens is one text, an array of

@@ -13,22 +13,29 @@ use super::*;
 
 mod chat;
 mod completions;
+mod count_tokens;
 mod embed_content;
 mod embeddings;
 mod gemini_count_tokens;
 mod generate_content;
+mod images;
 mod messages;
+mod moderations;
 mod ollama_chat;
 mod ollama_embed;
 mod ollama_generate;
+mod rerank;
 mod responses;
+mod speech;
 mod stream_generate_content;
+mod transcriptions;
 
 /// Where a request goes and what it says.
 #[derive(Clone, Copy)]
 struct Ask {
     /// Below the base URL, with the query if there is one.
     target: &'static str,
+    content_type: &'static str,
     body: &'static str,
 }
 
@@ -46,7 +53,20 @@ type Tokens = Option<(u64, u64)>;
 impl Ask {
     /// A JSON request.
     const fn json(target: &'static str, body: &'static str) -> Ask {
-        Ask { target, body }
+        Ask {
+            target,
+            content_type: tests::JSON,
+            body,
+        }
+    }
+
+    /// A form whose boundary is `XX`.
+    const fn form(target: &'static str, body: &'static str) -> Ask {
+        Ask {
+            target,
+            content_type: "multipart/form-data; boundary=XX",
+            body,
+        }
     }
 
     /// This answer to it is kept.
@@ -74,7 +94,7 @@ impl Ask {
         let (path, query) = self.target.split_once('?').unwrap_or((self.target, ""));
         let (api, model) = Api::from_path(path).expect(path);
         let place = Place { path, query, model };
-        let question = api.question(&place, self.body.as_bytes());
+        let question = api.question(&place, self.content_type, self.body.as_bytes());
         assert!(question.digest.is_ok(), "{} is not cached", self.body);
         (api, question.facts)
     }
@@ -95,6 +115,12 @@ fn rows(api: Api) -> &'static [Row] {
         Api::OllamaChat => ollama_chat::ROWS,
         Api::OllamaGenerate => ollama_generate::ROWS,
         Api::OllamaEmbed => ollama_embed::ROWS,
+        Api::AnthropicCountTokens => count_tokens::ROWS,
+        Api::OpenAiModerations => moderations::ROWS,
+        Api::OpenAiImages => images::ROWS,
+        Api::OpenAiSpeech => speech::ROWS,
+        Api::OpenAiTranscriptions => transcriptions::ROWS,
+        Api::Rerank => rerank::ROWS,
     }
 }
 

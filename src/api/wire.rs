@@ -167,6 +167,21 @@ impl PromptUsage {
     }
 }
 
+/// `usage` of the newer APIs, pictures and sound.
+#[derive(Deserialize)]
+pub(super) struct InputUsage {
+    #[serde(default)]
+    input_tokens: Count,
+    #[serde(default)]
+    output_tokens: Count,
+}
+
+impl InputUsage {
+    pub(super) fn usage(&self) -> Option<Usage> {
+        tokens(self.input_tokens, self.output_tokens)
+    }
+}
+
 /// The usage that two counts make, if at least one of them is known.
 pub(super) fn tokens(input: Count, output: Count) -> Option<Usage> {
     (input.0.is_some() || output.0.is_some()).then(|| Usage {

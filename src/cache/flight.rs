@@ -16,6 +16,7 @@ use opentelemetry::trace::SpanContext;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+use crate::coding::Coding;
 use crate::error::ApiError;
 use crate::store::record::Chunk;
 use crate::tenant::Tenant;
@@ -66,6 +67,8 @@ pub struct Flight {
     began: Instant,
     /// The span of the request to the upstream.
     call: OnceLock<SpanContext>,
+    /// The content coding of the body that was sent, if it had one.
+    coding: OnceLock<Coding>,
 }
 
 #[derive(Default)]
@@ -111,6 +114,7 @@ impl Flight {
             tenant,
             began: Instant::now(),
             call: OnceLock::new(),
+            coding: OnceLock::new(),
         })
     }
 
@@ -149,6 +153,17 @@ impl Flight {
     /// The span of the request to the upstream, if requests are traced.
     pub fn call(&self) -> Option<&SpanContext> {
         self.call.get()
+    }
+
+    /// Notes the content coding of the body that is sent.
+    pub fn sent_as(&self, coding: Coding) {
+        // There is one body, so it is never set twice.
+        let _ = self.coding.set(coding);
+    }
+
+    /// The content coding of the body that was sent.
+    pub fn coding(&self) -> Option<Coding> {
+        self.coding.get().copied()
     }
 
     /// The upstream has the request from now on.

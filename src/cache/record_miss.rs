@@ -133,10 +133,17 @@ impl Recorder {
             own_headers.retain(|(name, _)| name != http::header::CONTENT_ENCODING);
         }
         let decodes = self.decoder.is_some();
+        let mut shared_headers = policy::shared_headers(self.status, headers);
+        if !decodes {
+            // Never stored then, but whoever follows must be able to read it.
+            let codings = headers.get_all(http::header::CONTENT_ENCODING).iter();
+            let named = codings.map(|value| (http::header::CONTENT_ENCODING, value.clone()));
+            shared_headers.extend(named);
+        }
         self.flight.begin(Head {
             status: self.status,
             headers: own_headers,
-            shared_headers: policy::shared_headers(self.status, headers),
+            shared_headers,
             // A counted body is collected before it is sent, which would hold events back.
             content_length: content_length.filter(|_| !self.stream && !decodes),
         });
@@ -222,9 +229,6 @@ impl Recorder {
         let stored_ms = now_ms();
         let ttl_ms = u64::try_from(self.subject.ttl.as_millis()).unwrap_or(u64::MAX);
         let size = body.len();
-        for older in &self.subject.replaces {
-            self.cache.store().remove(older);
-        }
         let record = Record {
             key,
             stored_ms,
@@ -236,8 +240,12 @@ impl Recorder {
             chunks,
             usage,
         };
+        let record = Arc::new(record);
+        self.cache.store().put(record.clone());
+        for older in &self.subject.replaces {
+            self.cache.store().remove_older(older, stored_ms);
+        }
         self.keep_items(&record);
-        self.cache.store().put(Arc::new(record));
         Ok(size)
     }
 

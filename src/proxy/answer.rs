@@ -13,6 +13,7 @@ use super::respond::{self, Signal};
 use super::write;
 use crate::cache::flight::{End, Follower, Next};
 use crate::cache::now_ms;
+use crate::coding::Coding;
 use crate::error::ApiError;
 use crate::store::record::Record;
 use crate::tenant::Tenant;
@@ -159,8 +160,10 @@ pub async fn outlook(
     session: &mut Session,
     follower: &mut Follower,
     tenant: Tenant,
+    coding: Option<Coding>,
 ) -> Result<Outlook> {
-    let foreign = follower.flight().tenant() != tenant;
+    let flight = follower.flight();
+    let foreign = flight.tenant() != tenant || flight.coding() != coding;
     Ok(match while_connected(session, follower.head()).await? {
         Ok(head) if foreign && head.status >= 300 => Outlook::Refused,
         Ok(_) => Outlook::Answer,
@@ -170,14 +173,23 @@ pub async fn outlook(
     })
 }
 
-/// Waits for the head. The status of a failure, if the upstream failed in a way that an older answer
-/// can stand in for.
-pub async fn failure(session: &mut Session, follower: &mut Follower) -> Result<Option<u16>> {
+/// Waits for the head. Tells whether the upstream failed in a way that an older answer can stand in
+/// for.
+pub async fn failure(session: &mut Session, follower: &mut Follower) -> Result<Option<Failure>> {
     Ok(match while_connected(session, follower.head()).await? {
-        Ok(head) => (head.status == 429 || head.status >= 500).then_some(head.status),
-        Err(End::Failed(error)) => Some(error.status),
-        Err(_) => Some(ApiError::broken_answer().status),
+        Ok(head) if head.status == 429 || head.status >= 500 => Some(Failure {
+            status: Some(head.status),
+        }),
+        Ok(_) => None,
+        Err(_) => Some(Failure { status: None }),
     })
+}
+
+/// A failure of an upstream.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure {
+    /// Its status; `None` if there was no answer.
+    pub status: Option<u16>,
 }
 
 /// What to expect of another request's fill.
@@ -186,7 +198,8 @@ pub enum Outlook {
     Answer,
     /// It ended before there was an answer, for reasons of its own.
     Abandoned,
-    /// An error, and about another credential: it says nothing about this one.
+    /// An error, and about another credential or a body in another coding: it says nothing about
+    /// this one.
     Refused,
 }
 

@@ -17,9 +17,10 @@ use super::fill::{self, Asked, Task};
 use super::find::{self, Wanted};
 use super::question::Asker;
 use super::respond::{self, Signal};
+use super::stored;
 use crate::api::Variant;
 use crate::api::items::{self, Piece, Text};
-use crate::cache::flight::Follower;
+use crate::cache::flight::{End, Follower};
 use crate::cache::flights::{Joined, Lead};
 use crate::cache::now_ms;
 use crate::error::ApiError;
@@ -29,11 +30,11 @@ use crate::store::record::Record;
 
 /// Look-ups of one request under way at once; each may wait for the disk.
 const LOOKUPS_MAX: usize = 32;
-/// More texts than this are taken apart or put together off the proxy's threads.
-const IN_PLACE_MAX: usize = 16;
-
-/// What is known of a text.
-type Known = Option<(Piece, Arc<Record>)>;
+/// What is known of a text: a record of its own, or a piece of an answer that just came.
+enum Known {
+    Stored(Arc<Record>),
+    Came(Piece),
+}
 
 /// The keys under which the texts of a request are kept.
 pub fn keys_of(wanted: &Wanted<'_>) -> Vec<(Key, Text)> {
@@ -59,30 +60,46 @@ pub async fn answer(
     if missing.len() == of_all || (wanted.visit.control.only_if_cached && !missing.is_empty()) {
         return Ok(false);
     }
-    let saved = known
-        .iter()
-        .flatten()
-        .filter_map(|(piece, _)| piece.tokens());
-    let saved: u64 = saved.fold(0, u64::saturating_add);
+    let records: Vec<&Arc<Record>> = known.iter().flatten().collect();
+    let bytes: usize = records.iter().map(|record| record.body.len()).sum();
+    // An answer that is too long to be collected or kept is better passed through.
+    let of_each = bytes / records.len().max(1);
+    if bytes + of_each * missing.len() > proxy.limits.answer_bytes_max {
+        return Ok(false);
+    }
+    let saved = records.iter().filter_map(|record| record.usage);
+    let saved = saved.fold(0u64, |sum, (input, _)| sum.saturating_add(input));
+    let mut times = Times::of(known.iter().flatten());
+    let mut known: Vec<Option<Known>> = known
+        .drain(..)
+        .map(|record| record.map(Known::Stored))
+        .collect();
     if !missing.is_empty() {
         let Some(rest) = ask_for(proxy, session, ctx, wanted, &keys, &missing).await? else {
             return Ok(false);
         };
-        let rest = match rest {
-            Rest::Pieces(pieces) => pieces,
+        let (rest, of_rest) = match rest {
+            Rest::Pieces(pieces, times) => (pieces, times),
             Rest::Answered => return Ok(true),
         };
+        times = times.and(of_rest);
         for (at, piece) in missing.iter().zip(rest) {
             if let Some(slot) = known.get_mut(*at) {
-                *slot = Some(piece);
+                *slot = Some(Known::Came(piece));
             }
         }
     }
-    let Some(whole) = whole(wanted.key, known).await else {
+    let Some(body) = stored::heavy(proxy, bytes, move || put_together(known)).await else {
         return Ok(false);
     };
-    let whole = proxy.cache.store().keep_in_memory(whole);
+    let whole = record(wanted.key, times, body, saved);
+    let Some(whole) = proxy.cache.store().keep_in_memory(whole) else {
+        return Ok(false);
+    };
     if missing.is_empty() {
+        if !whole.is_fresh(now_ms()) {
+            return Ok(false);
+        }
         find::hit(proxy, session, ctx, wanted.visit, &whole).await?;
         return Ok(true);
     }
@@ -92,27 +109,22 @@ pub async fn answer(
         partial: Some(detail),
         ..Signal::of(Outcome::Miss, Some(wanted.key))
     };
-    find::replay(
-        proxy,
-        session,
-        ctx,
-        wanted.visit,
-        &whole,
-        signal,
-        Some((saved, 0)),
-    )
-    .await?;
+    let saved = Some((saved, 0));
+    find::replay(proxy, session, ctx, wanted.visit, &whole, signal, saved).await?;
     Ok(true)
 }
 
-async fn look_up(proxy: &LlmProxy, wanted: &Wanted<'_>, keys: &[(Key, Text)]) -> Vec<Known> {
+async fn look_up(
+    proxy: &LlmProxy,
+    wanted: &Wanted<'_>,
+    keys: &[(Key, Text)],
+) -> Vec<Option<Arc<Record>>> {
     let now = now_ms();
     let find = async |key: Key| {
         let record = proxy.cache.lookup(&key).await?;
         let age = record.age_secs(now);
         let usable = record.is_fresh(now) && wanted.visit.control.accepts_age(age);
-        let piece = usable.then(|| Piece::read(&record.body)).flatten()?;
-        Some((piece, record))
+        usable.then_some(record)
     };
     let keys: Vec<Key> = keys.iter().map(|(key, _)| *key).collect();
     stream::iter(keys)
@@ -122,10 +134,49 @@ async fn look_up(proxy: &LlmProxy, wanted: &Wanted<'_>, keys: &[(Key, Text)]) ->
         .await
 }
 
+/// The body that all texts make together.
+fn put_together(known: Vec<Option<Known>>) -> Option<Bytes> {
+    let pieces = known.into_iter().map(|known| match known? {
+        Known::Stored(record) => Piece::read(&record.body),
+        Known::Came(piece) => Some(piece),
+    });
+    let pieces: Vec<Piece> = pieces.collect::<Option<_>>()?;
+    items::put_together(&pieces).map(Bytes::from)
+}
+
+/// When the oldest part of an answer was stored, and until when all of them are fresh.
+#[derive(Clone, Copy)]
+struct Times {
+    stored_ms: u64,
+    expires_ms: u64,
+}
+
+impl Times {
+    fn of<'a>(records: impl Iterator<Item = &'a Arc<Record>>) -> Times {
+        let never = Times {
+            stored_ms: u64::MAX,
+            expires_ms: u64::MAX,
+        };
+        records.fold(never, |times, record| {
+            times.and(Times {
+                stored_ms: record.stored_ms,
+                expires_ms: record.expires_ms,
+            })
+        })
+    }
+
+    fn and(self, other: Times) -> Times {
+        Times {
+            stored_ms: self.stored_ms.min(other.stored_ms),
+            expires_ms: self.expires_ms.min(other.expires_ms),
+        }
+    }
+}
+
 /// What became of the request for the texts that were not known.
 enum Rest {
-    /// What they are.
-    Pieces(Vec<(Piece, Arc<Record>)>),
+    /// What they are, and how long that lasts.
+    Pieces(Vec<Piece>, Times),
     /// The upstream failed, and the client was told.
     Answered,
 }
@@ -147,6 +198,7 @@ async fn ask_for(
         tenant: visit.tenant,
         api: whole.api,
         place: visit.place(),
+        content_type: "application/json",
     };
     let question = proxy.questions.read(asker, &body).await;
     let Ok(digest) = question.digest else {
@@ -168,13 +220,25 @@ async fn ask_for(
     };
     let miss = Signal::of(Outcome::Miss, Some(wanted.key));
     ctx.account.outcome = Some(Outcome::Miss);
-    let answered = match proxy.cache.join(key, visit.tenant) {
-        Joined::Stored(record) => record.body.clone(),
+    let now = now_ms();
+    let ttl_ms = u64::try_from(find::ttl_of(proxy, wanted).as_millis()).unwrap_or(u64::MAX);
+    let mut times = Times {
+        stored_ms: now,
+        expires_ms: now.saturating_add(ttl_ms),
+    };
+    let joined = match proxy.cache.join(key, visit.tenant) {
+        Joined::Stored(record) if !visit.control.accepts_age(record.age_secs(now)) => {
+            Joined::Lead(proxy.cache.begin(key, visit.tenant))
+        }
+        joined => joined,
+    };
+    let answered = match joined {
+        Joined::Stored(record) => {
+            times = Times::of(std::iter::once(&record));
+            Collected::Whole(record.body.clone())
+        }
         Joined::Follow(follower) if follower.flight().tenant() != visit.tenant => return Ok(None),
-        Joined::Follow(follower) => match collected(session, ctx, follower, &miss, false).await? {
-            Some(body) => body,
-            None => return Ok(Some(Rest::Answered)),
-        },
+        Joined::Follow(follower) => collected(session, ctx, follower, &miss, false).await?,
         Joined::Lead(Lead { guard, follower }) => {
             let task = Task {
                 key: Some(key),
@@ -184,82 +248,71 @@ async fn ask_for(
             };
             fill::spawn(proxy, session, &ctx.trace, asked, guard, task)?;
             let _following = proxy.following();
-            match collected(session, ctx, follower, &miss, true).await? {
-                Some(body) => body,
-                None => return Ok(Some(Rest::Answered)),
-            }
+            collected(session, ctx, follower, &miss, true).await?
         }
     };
+    let answered = match answered {
+        Collected::Whole(body) => body,
+        Collected::Answered => return Ok(Some(Rest::Answered)),
+        Collected::OfNoUse => return Ok(None),
+    };
     let texts: Vec<Text> = texts.into_iter().map(|(_, text)| text).collect();
-    let ttl = find::ttl_of(proxy, wanted);
-    let taken = off_thread(texts.len(), move || items::take_apart(&answered, &texts)).await;
-    let now = now_ms();
-    let expires_ms = now.saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
-    Ok(taken.map(|pieces| {
-        let record = Arc::new(record(wanted.key, now, expires_ms, Bytes::new()));
-        let pieces = pieces.into_iter().map(|piece| (piece, record.clone()));
-        Rest::Pieces(pieces.collect())
-    }))
+    let bytes = answered.len();
+    let taken = stored::heavy(proxy, bytes, move || items::take_apart(&answered, &texts)).await;
+    Ok(taken.map(|pieces| Rest::Pieces(pieces, times)))
 }
 
-/// The whole body of a good answer. `None`: it is none, and the client was told.
+/// What became of an answer that is to be taken apart.
+enum Collected {
+    /// All of it.
+    Whole(Bytes),
+    /// It is an error, and the client was told.
+    Answered,
+    /// It says nothing about the whole request.
+    OfNoUse,
+}
+
+/// Reads a good answer to its end.
 async fn collected(
     session: &mut Session,
     ctx: &mut Ctx,
     mut follower: Follower,
     signal: &Signal,
     leader: bool,
-) -> Result<Option<Bytes>> {
-    let good = answer::while_connected(session, follower.head()).await?;
-    if !good.is_ok_and(|head| head.status == 200) {
-        answer::follow(session, ctx, follower, signal, leader).await?;
-        return Ok(None);
+) -> Result<Collected> {
+    match answer::while_connected(session, follower.head()).await? {
+        Ok(head) if head.status == 200 => {}
+        // Another kind of success is about these texts only.
+        Ok(head) if head.status < 300 => return Ok(Collected::OfNoUse),
+        Err(End::Broken("abandoned" | "fill-aborted")) => return Ok(Collected::OfNoUse),
+        Ok(_) | Err(_) => {
+            answer::follow(session, ctx, follower, signal, leader).await?;
+            return Ok(Collected::Answered);
+        }
     }
     match answer::collect(session, &mut follower).await? {
-        Ok(whole) => Ok(Some(whole)),
+        Ok(whole) => Ok(Collected::Whole(whole)),
+        Err("too-large") => Ok(Collected::OfNoUse),
         Err(why) => {
             ctx.account.detail = Some(why.into());
-            respond::error(session, ctx, &ApiError::broken_answer(), Some(signal)).await?;
-            Ok(None)
+            let upstream = ctx.account.upstream.as_ref().map_or("", |u| u.name());
+            let error = ApiError::upstream_broken(upstream);
+            respond::error(session, ctx, &error, Some(signal)).await?;
+            Ok(Collected::Answered)
         }
     }
 }
 
-/// The answer that all texts make together: as old as the oldest, fresh as long as all are.
-async fn whole(key: Key, known: Vec<Known>) -> Option<Record> {
-    let known: Vec<(Piece, Arc<Record>)> = known.into_iter().collect::<Option<_>>()?;
-    let stored_ms = known.iter().map(|(_, record)| record.stored_ms).min()?;
-    let expires_ms = known.iter().map(|(_, record)| record.expires_ms).min()?;
-    let tokens = known.iter().filter_map(|(piece, _)| piece.tokens());
-    let tokens = tokens.fold(0, u64::saturating_add);
-    let pieces: Vec<Piece> = known.into_iter().map(|(piece, _)| piece).collect();
-    let body = off_thread(pieces.len(), move || items::put_together(&pieces)).await?;
-    Some(Record {
-        usage: Some((tokens, 0)),
-        ..record(key, stored_ms, expires_ms, Bytes::from(body))
-    })
-}
-
-async fn off_thread<T: Send + 'static>(
-    texts: usize,
-    work: impl FnOnce() -> Option<T> + Send + 'static,
-) -> Option<T> {
-    match texts {
-        0..=IN_PLACE_MAX => work(),
-        _ => tokio::task::spawn_blocking(work).await.ok().flatten(),
-    }
-}
-
-fn record(key: Key, stored_ms: u64, expires_ms: u64, body: Bytes) -> Record {
+fn record(key: Key, times: Times, body: Bytes, tokens: u64) -> Record {
     Record {
         key,
-        stored_ms,
-        expires_ms,
+        stored_ms: times.stored_ms,
+        expires_ms: times.expires_ms,
         status: 200,
         stream: false,
         headers: vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
         body,
         chunks: Vec::new(),
-        usage: None,
+        usage: Some((tokens, 0)),
     }
 }

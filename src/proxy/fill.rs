@@ -27,6 +27,7 @@ use crate::api::{Api, Facts};
 use crate::cache::flight::{End, Flight};
 use crate::cache::flights::FillGuard;
 use crate::cache::record_miss::{FillSubject, Recorder};
+use crate::coding::Coding;
 use crate::config::{Abandoned, Timeouts};
 use crate::error::ApiError;
 use crate::key::Key;
@@ -100,6 +101,10 @@ pub fn spawn(
     target.trace(&proxy.traces, cause, facts.model.as_deref());
     if let Some(call) = target.call.context() {
         guard.flight().called(call);
+    }
+    let sent_as = Coding::of(&session.req_header().headers);
+    if let Some(coding) = sent_as.filter(|_| !task.rewritten) {
+        guard.flight().sent_as(coding);
     }
     let flight = guard.flight().clone();
     let upstream = target.upstream.clone();

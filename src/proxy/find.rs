@@ -8,7 +8,7 @@ use pingora_core::Result;
 use pingora_proxy::Session;
 
 use super::LlmProxy;
-use super::answer::{self, Outlook};
+use super::answer::{self, Failure, Outlook};
 use super::by_item;
 use super::ctx::Ctx;
 use super::fill::{self, Asked, Task};
@@ -17,6 +17,7 @@ use super::respond::{self, Signal};
 use super::serve::Visit;
 use super::stored::{self, Stored};
 use crate::api::items::Items;
+use crate::cache::flight::Flight;
 use crate::cache::flights::{Joined, Lead};
 use crate::coding::Coding;
 use crate::config::Freshness;
@@ -117,6 +118,7 @@ async fn join(
     mut joined: Option<Joined>,
 ) -> Result<()> {
     let Wanted { visit, key, .. } = wanted;
+    let coding = Coding::of(&session.req_header().headers);
     for _ in 0..JOIN_ATTEMPTS_MAX {
         let found = joined.take();
         match found.unwrap_or_else(|| proxy.cache.join(key, visit.tenant)) {
@@ -128,17 +130,18 @@ async fn join(
                 let coalesced = Signal::of(Outcome::Coalesced, Some(key));
                 ctx.account.outcome = Some(coalesced.outcome);
                 let _following = proxy.following();
-                match answer::outlook(session, &mut follower, visit.tenant).await? {
+                match answer::outlook(session, &mut follower, visit.tenant, coding).await? {
                     Outlook::Answer => {
                         ctx.trace.joined(follower.flight().call());
                         if let Some(record) = &fallback
-                            && let Some(status) = answer::failure(session, &mut follower).await?
+                            && let Some(failure) = answer::failure(session, &mut follower).await?
                         {
-                            return stale(proxy, session, ctx, visit, record, Some(status)).await;
+                            return stale(proxy, session, ctx, visit, record, Some(failure)).await;
                         }
+                        let flight = follower.flight().clone();
                         let usage =
                             answer::follow(session, ctx, follower, &coalesced, false).await?;
-                        proxy.cache.delivered().note(key);
+                        note_delivered(proxy, key, &flight);
                         proxy.saved(ctx, usage);
                         return Ok(());
                     }
@@ -186,15 +189,15 @@ pub async fn hit(
     replay(proxy, session, ctx, visit, record, signal, record.usage).await
 }
 
-/// Serves an answer that is no longer fresh. `failure`: the status of the upstream's failure in the
-/// place of which it stands; without one it is being asked for anew.
+/// Serves an answer that is no longer fresh. `failure`: that of the upstream in the place of which it
+/// stands; without one it is being asked for anew.
 async fn stale(
     proxy: &LlmProxy,
     session: &mut Session,
     ctx: &mut Ctx,
     visit: &Visit,
     record: &Arc<Record>,
-    failure: Option<u16>,
+    failure: Option<Failure>,
 ) -> Result<()> {
     let detail = match failure {
         Some(_) => "stale-if-error",
@@ -203,7 +206,7 @@ async fn stale(
     ctx.account.detail = Some(detail.into());
     let signal = Signal {
         detail: Some(detail),
-        fwd_status: failure,
+        forwarded: failure.map(|failure| failure.status),
         ..Signal::of(Outcome::Stale, Some(record.key))
     };
     replay(proxy, session, ctx, visit, record, signal, record.usage).await
@@ -274,13 +277,21 @@ async fn lead_the_way(
     fill::spawn(proxy, session, &ctx.trace, wanted.asked, guard, task)?;
     let _following = proxy.following();
     if let Some(record) = &fallback
-        && let Some(status) = answer::failure(session, &mut follower).await?
+        && let Some(failure) = answer::failure(session, &mut follower).await?
     {
-        return stale(proxy, session, ctx, visit, record, Some(status)).await;
+        return stale(proxy, session, ctx, visit, record, Some(failure)).await;
     }
+    let flight = follower.flight().clone();
     answer::follow(session, ctx, follower, &signal, true).await?;
-    proxy.cache.delivered().note(key);
+    note_delivered(proxy, key, &flight);
     Ok(())
+}
+
+/// Notes that a client has the answer, if it is one that can be stored.
+fn note_delivered(proxy: &LlmProxy, key: Key, flight: &Flight) {
+    if flight.head().is_some_and(|head| head.status == 200) {
+        proxy.cache.delivered().note(key);
+    }
 }
 
 /// What becomes of the answer to a request.

@@ -50,6 +50,8 @@ pub struct Asker<'a> {
     pub api: Api,
     /// The path and query.
     pub place: Place<'a>,
+    /// What the body is, by its own word.
+    pub content_type: &'a str,
 }
 
 impl Questions {
@@ -69,7 +71,13 @@ impl Questions {
         if body.len() <= READ_IN_PLACE_MAX {
             return self.read_now(asker, body);
         }
-        let Asker { tenant, api, place } = asker;
+        let Asker {
+            tenant,
+            api,
+            place,
+            content_type,
+        } = asker;
+        let content_type = content_type.to_owned();
         let (path, query) = (place.path.to_owned(), place.query.to_owned());
         let model = place.model.map(str::to_owned);
         let (questions, bytes) = (self.clone(), body.clone());
@@ -79,7 +87,13 @@ impl Questions {
                 query: &query,
                 model: model.as_deref(),
             };
-            questions.read_now(Asker { tenant, api, place }, &bytes)
+            let asker = Asker {
+                tenant,
+                api,
+                place,
+                content_type: &content_type,
+            };
+            questions.read_now(asker, &bytes)
         });
         // Only a runtime that shuts down gives no answer.
         let unread = |_| Arc::new(Question::unread("unread"));
@@ -87,24 +101,29 @@ impl Questions {
     }
 
     fn read_now(&self, asker: Asker<'_>, body: &[u8]) -> Arc<Question> {
-        let Asker { tenant, api, place } = asker;
+        let Asker {
+            tenant,
+            api,
+            place,
+            content_type,
+        } = asker;
         let key = MemoKey {
             tenant,
             api,
-            place: self.fingerprint_of(&place),
+            place: self.fingerprint_of(&place, content_type),
             body: xxh3_128_with_secret(body, &self.secret),
         };
         if let Some(question) = self.memo.get(&key) {
             return question;
         }
-        let question = Arc::new(api.question(&place, body));
+        let question = Arc::new(api.question(&place, content_type, body));
         self.memo.insert(key, question.clone());
         question
     }
 
-    /// A path has no question mark, so the two cannot be confused.
-    fn fingerprint_of(&self, place: &Place<'_>) -> u128 {
-        let place = format!("{}?{}", place.path, place.query);
+    /// A path has no question mark and neither of both a line break, so that no two are confused.
+    fn fingerprint_of(&self, place: &Place<'_>, content_type: &str) -> u128 {
+        let place = format!("{}?{}\n{content_type}", place.path, place.query);
         xxh3_128_with_secret(place.as_bytes(), &self.secret)
     }
 }

@@ -31,8 +31,8 @@ pub struct Signal {
     /// Of a stored answer: its age and for how long it stays fresh, in seconds; negative: since when
     /// it is no longer.
     pub age_ttl: Option<(u64, i64)>,
-    /// Of a stale answer: the status of the failure that it stands in for.
-    pub fwd_status: Option<u16>,
+    /// Of a stale answer that stands in for a failure: its status, if there was one.
+    pub forwarded: Option<Option<u16>>,
     /// How much of the answer was known, if not all of it.
     pub partial: Option<String>,
     /// There was an answer, but it is no longer fresh.
@@ -49,7 +49,7 @@ impl Signal {
         Signal {
             outcome,
             age_ttl: None,
-            fwd_status: None,
+            forwarded: None,
             partial: None,
             expired: false,
             key,
@@ -67,8 +67,9 @@ impl Signal {
             (Outcome::Stale, age_ttl, detail) => {
                 let ttl = age_ttl.map_or(0, |(_, ttl)| ttl);
                 let detail = detail.unwrap_or("stale");
-                match self.fwd_status {
-                    Some(status) => {
+                match self.forwarded {
+                    Some(None) => format!("{CACHE}; fwd=stale; ttl={ttl}; detail={detail}"),
+                    Some(Some(status)) => {
                         format!(
                             "{CACHE}; fwd=stale; fwd-status={status}; ttl={ttl}; detail={detail}"
                         )

@@ -55,12 +55,14 @@ pub async fn serve(proxy: &LlmProxy, session: &mut Session, ctx: &mut Ctx) -> Re
         }
     };
     let route = proxy.router.route(path);
+    let content_type = policy::content_type(&request.headers).unwrap_or_default();
     let visit = Visit {
         named: route.upstream,
         may_cache: proxy.cache_default || route.cache,
         simulate: route.simulate,
         rest: route.rest.to_owned(),
         model: route.model.map(str::to_owned),
+        content_type: content_type.to_owned(),
         query: request.uri.query().map(str::to_owned),
         control,
         tenant: Tenant::of(&request.headers, request.uri.query()),
@@ -70,9 +72,8 @@ pub async fn serve(proxy: &LlmProxy, session: &mut Session, ctx: &mut Ctx) -> Re
     let coding = Coding::of(&request.headers);
     let decodable = coding.is_some() || !policy::is_encoded(&request.headers);
     let readable = request.method == Method::POST && decodable;
-    let content_type = policy::content_type(&request.headers).unwrap_or_default();
     match route.api {
-        Some(api) if readable && api.takes(content_type) => {
+        Some(api) if readable && api.takes(&visit.content_type) => {
             ask(proxy, session, ctx, &visit, api, coding).await
         }
         api => {
@@ -121,6 +122,7 @@ async fn ask(
         tenant: visit.tenant,
         api,
         place: visit.place(),
+        content_type: &visit.content_type,
     };
     let (plain, question) = match body::decoded(&body, coding, limits.body_bytes_max).await {
         Ok(plain) => {
@@ -150,6 +152,7 @@ async fn ask(
             let (upstream, model) = (asked.target.upstream.name(), asked.facts.model.as_deref());
             let freshness = proxy.freshness.of(upstream, api.label(), model);
             let key = keys.key(&asked.facts.variant);
+            let by_item = proxy.by_item && !policy::names_the_body(headers);
             let wanted = Wanted {
                 visit,
                 asked,
@@ -157,7 +160,7 @@ async fn ask(
                 key,
                 freshness,
                 plain,
-                items: question.items.clone().filter(|_| proxy.by_item),
+                items: question.items.clone().filter(|_| by_item),
             };
             find::cached(proxy, session, ctx, wanted).await?;
         }
@@ -176,6 +179,7 @@ pub struct Visit {
     /// The path below the upstream's base URL, with its slash.
     pub rest: String,
     model: Option<String>,
+    content_type: String,
     /// The query, without its question mark.
     pub query: Option<String>,
     /// What the request says about the cache.

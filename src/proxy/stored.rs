@@ -1,10 +1,12 @@
 //! Step 5: what the tiers have for a request, in the form it asks for or in another.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue};
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::LlmProxy;
 use super::find::Wanted;
@@ -18,8 +20,8 @@ use crate::store::record::Record;
 
 /// Shorter answers are sent as they are: they fit into a packet or two.
 const ENCODED_FROM: usize = 1024;
-/// Longer answers are put into another form off the proxy's threads: it takes milliseconds.
-const CONVERTED_IN_PLACE_MAX: usize = 64 * 1024;
+/// Longer answers are worked on off the proxy's threads.
+const IN_PLACE_MAX: usize = 64 * 1024;
 
 /// What there is for a request.
 pub enum Stored {
@@ -77,19 +79,37 @@ async fn find(proxy: &LlmProxy, wanted: &Wanted<'_>) -> Option<Arc<Record>> {
         return own;
     }
     let (api, variant) = (wanted.asked.api, &wanted.asked.facts.variant);
+    let mut others = Vec::new();
     for source in forms::sources(api, variant) {
-        let Some(record) = proxy.cache.lookup(&wanted.keys.key(source)).await else {
-            continue;
+        let found = proxy.cache.lookup(&wanted.keys.key(source)).await;
+        let usable = |record: &Arc<Record>| match own {
+            Some(_) => record.is_fresh(now),
+            None => use_of(record.expires_ms, now, &wanted.freshness) != Use::Gone,
         };
-        if own.is_some() && !record.is_fresh(now) {
-            continue;
-        }
-        if let Some(converted) = convert(api, source, wanted, &record).await {
-            // In memory only: on disk there is one entry for all its forms.
-            return Some(proxy.cache.store().keep_in_memory(converted));
+        others.extend(found.filter(usable).map(|record| (source, record)));
+    }
+    // A fresh one first, then the newest.
+    others.sort_by_key(|(_, record)| Reverse((record.is_fresh(now), record.stored_ms)));
+    for (source, record) in others {
+        if let Some(made) = convert(proxy, api, source, wanted, &record).await {
+            return Some(made);
         }
     }
     own
+}
+
+/// Runs work that takes milliseconds or more: off the proxy's threads, and no more of it at once
+/// than there are cores, since each piece of it holds copies of an answer.
+pub async fn heavy<T: Send + 'static>(
+    proxy: &LlmProxy,
+    bytes: usize,
+    work: impl FnOnce() -> Option<T> + Send + 'static,
+) -> Option<T> {
+    if bytes <= IN_PLACE_MAX {
+        return work();
+    }
+    let _permit = proxy.heavy.acquire().await.ok()?;
+    tokio::task::spawn_blocking(work).await.ok().flatten()
 }
 
 /// A stored answer in a content coding, made once and kept in memory beside it. `None` where that
@@ -108,24 +128,19 @@ pub async fn encoded(
         return Some(encoded);
     }
     let source = record.body.clone();
-    let body = if source.len() <= CONVERTED_IN_PLACE_MAX {
-        coding.encode(&source)
-    } else {
-        let work = move || coding.encode(&source);
-        tokio::task::spawn_blocking(work).await.ok().flatten()
-    }?;
+    let body = heavy(proxy, source.len(), move || coding.encode(&source)).await?;
     if body.len() >= record.body.len() {
         return None;
     }
     let mut headers = record.headers.clone();
     headers.push((CONTENT_ENCODING, coding.header()));
-    Some(store.keep_in_memory(Record {
+    store.keep_in_memory(Record {
         key,
         headers,
         body: Bytes::from(body),
         chunks: Vec::new(),
         ..Record::clone(record)
-    }))
+    })
 }
 
 /// A key nobody can ask for, and another one for every answer that takes the place of this one.
@@ -133,26 +148,29 @@ fn encoded_key(record: &Record, coding: Coding) -> Key {
     let mut hasher = blake3::Hasher::new_derive_key("llm-cache-server 2026-11 content coding");
     hasher.update(record.key.as_bytes());
     hasher.update(&record.stored_ms.to_le_bytes());
+    hasher.update(&record.expires_ms.to_le_bytes());
+    hasher.update(&xxh3_128(&record.body).to_le_bytes());
     hasher.update(coding.name().as_bytes());
     Key::from_bytes(*hasher.finalize().as_bytes())
 }
 
+/// An answer in the form that is asked for, made from another one and kept in memory: on disk there
+/// is one entry for all its forms.
 async fn convert(
+    proxy: &LlmProxy,
     api: Api,
     from: &'static Variant,
     wanted: &Wanted<'_>,
     record: &Arc<Record>,
-) -> Option<Record> {
-    let to = wanted.asked.facts.variant.clone();
-    let source = record.body.clone();
-    let body = if source.len() <= CONVERTED_IN_PLACE_MAX {
+) -> Option<Arc<Record>> {
+    let store = proxy.cache.store();
+    let (to, source) = (wanted.asked.facts.variant.clone(), record.body.clone());
+    let made = heavy(proxy, source.len(), move || {
         forms::convert(api, from, &to, &source)
-    } else {
-        let work = move || forms::convert(api, from, &to, &source);
-        tokio::task::spawn_blocking(work).await.ok().flatten()
-    }?;
+    });
+    let body = made.await?;
     let streams = wanted.asked.facts.form == Form::Stream;
-    Some(Record {
+    store.keep_in_memory(Record {
         key: wanted.key,
         stream: streams,
         headers: retyped(&record.headers, streams),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use quick_cache::sync::Cache;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
@@ -27,6 +28,9 @@ mod writer;
 const DISK_READS_MAX: usize = 64;
 /// A look-up that waited this long for its turn to read gives up and is a miss.
 const DISK_READ_WAIT_MAX: Duration = Duration::from_millis(500);
+/// Removed keys that are remembered, some 100 bytes each: a look-up that began before the removal
+/// must not bring back what it found.
+const REMOVED_MAX: usize = 16 * 1024;
 /// Share of the memory budget that RocksDB gets: block cache, blob cache and memtables.
 const ROCKSDB_SHARE: usize = 4;
 
@@ -72,6 +76,8 @@ pub enum StoreError {
 /// All tiers as one.
 pub struct Store {
     hot: HotTier,
+    /// Keys, and the time before which what is stored under them was removed.
+    removed: Cache<Key, u64>,
     disk: Arc<Disk>,
     writer: Writer,
     reads: Semaphore,
@@ -96,6 +102,7 @@ impl Store {
         bound(Tier::Disk, options.disk_bytes_max);
         Ok(Store {
             hot: HotTier::new(hot_bytes),
+            removed: Cache::new(REMOVED_MAX),
             disk,
             writer,
             reads: Semaphore::new(DISK_READS_MAX),
@@ -125,7 +132,10 @@ impl Store {
         match found {
             // The second look is for an answer that came while the disk was read.
             Ok(record) if self.disk.distrusts(&record) || self.writer.is_superseded(key) => None,
-            Ok(record) => Some((self.hot.promote(Arc::new(record)), Tier::Disk)),
+            Ok(record) => {
+                let record = self.hot.promote(Arc::new(record));
+                Some((self.unless_removed(record)?, Tier::Disk))
+            }
             Err(RecordError::Version(version)) => {
                 log::debug!("an entry has format version {version} and is removed key={key}");
                 self.writer.delete_damaged(*key);
@@ -147,21 +157,33 @@ impl Store {
     }
 
     /// Keeps what was made from another entry, in memory only, unless there is something newer.
-    /// Returns the one that is there afterwards.
-    pub fn keep_in_memory(&self, record: Record) -> Arc<Record> {
+    /// Returns the one that is there afterwards; `None` if it was removed meanwhile.
+    pub fn keep_in_memory(&self, record: Record) -> Option<Arc<Record>> {
         let record = Arc::new(record);
         let kept = self.hot.promote(record.clone());
         if kept.stored_ms >= record.stored_ms {
-            return kept;
+            return self.unless_removed(kept);
         }
         self.hot.insert(record.clone());
-        record
+        self.unless_removed(record)
     }
 
-    /// Forgets an entry in every tier.
-    pub fn remove(&self, key: &Key) {
+    /// Forgets in every tier what is stored under a key and older than this.
+    pub fn remove_older(&self, key: &Key, than_ms: u64) {
+        // In this order: who puts an old record into memory looks here afterwards.
+        self.removed.insert(*key, than_ms);
         self.hot.remove(key);
         self.writer.delete(*key);
+    }
+
+    /// The record that was just put into memory, taken out again if it was removed meanwhile.
+    fn unless_removed(&self, record: Arc<Record>) -> Option<Arc<Record>> {
+        let removed = self.removed.get(&record.key);
+        if removed.is_none_or(|than_ms| record.stored_ms >= than_ms) {
+            return Some(record);
+        }
+        self.hot.remove(&record.key);
+        None
     }
 
     /// Brings the gauges of the tiers up to date; called when metrics are read.

@@ -61,7 +61,7 @@ fn an_entry_survives_closing_and_is_gone_after_removal() {
         assert_eq!(store.disk.entries(), 2);
         assert_eq!(body_of(&store, &small).await, Some(small.clone()));
         assert_eq!(body_of(&store, &large).await, Some(large.clone()));
-        store.remove(&small.key);
+        store.remove_older(&small.key, u64::MAX);
         store.close();
         let store = open(&options);
         assert_eq!(body_of(&store, &small).await, None);

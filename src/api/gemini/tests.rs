@@ -6,7 +6,7 @@ const GENERATE: &str = "models/m:generateContent";
 pub(in super::super) fn facts(path: &str, query: &str, json: &str) -> Facts {
     let (api, model) = Api::from_path(path).unwrap();
     let place = Place { path, query, model };
-    let question = api.question(&place, json.as_bytes());
+    let question = api.question(&place, "application/json", json.as_bytes());
     assert_eq!(question.facts.bypass, question.digest.err(), "{json}");
     question.facts
 }
@@ -77,7 +77,8 @@ fn the_model_of_the_path_counts() {
         let found = facts(GENERATE, "", json);
         assert_eq!((found.model.as_deref(), found.bypass), (Some("m"), None));
     }
-    let question = Api::GeminiGenerate.question(&Place::default(), br#"{"model":"m"}"#);
+    let question =
+        Api::GeminiGenerate.question(&Place::default(), "application/json", br#"{"model":"m"}"#);
     assert_eq!(question.facts.bypass, Some("no-model"));
 }
 
@@ -227,7 +228,9 @@ fn order_counts_where_schemas_and_calls_are_and_labels_never_do() {
             ..Place::default()
         };
         let body = format!("{{{members}}}");
-        Api::GeminiGenerate.question(&place, body.as_bytes()).digest
+        Api::GeminiGenerate
+            .question(&place, "application/json", body.as_bytes())
+            .digest
     };
     for (one, other, same) in [
         (

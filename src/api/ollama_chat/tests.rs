@@ -125,7 +125,7 @@ fn usage_is_in_the_last_line() {
 fn lines_come_unless_stream_is_false() {
     let question = |stream: &str| {
         let body = format!(r#"{{"model":"m","messages":[{{}}]{stream}}}"#);
-        API.question(&Place::default(), body.as_bytes())
+        API.question(&Place::default(), "application/json", body.as_bytes())
     };
     let plain = question("").digest;
     for (stream, form, tag, bypass) in [
@@ -170,7 +170,8 @@ fn a_request_that_asks_nothing_is_not_cached() {
 fn order_counts_but_for_options_and_loading_never_does() {
     let digest = |members: &str| {
         let body = format!(r#"{{"model":"m","messages":[{{}}],{members}}}"#);
-        API.question(&Place::default(), body.as_bytes()).digest
+        API.question(&Place::default(), "application/json", body.as_bytes())
+            .digest
     };
     for (one, other, same) in [
         (

@@ -76,7 +76,9 @@ fn the_input_says_how_many_are_asked_for() {
             ..Place::default()
         };
         let body = format!(r#"{{"model":"m",{members}}}"#);
-        let found = API.question(&place, body.as_bytes()).facts;
+        let found = API
+            .question(&place, "application/json", body.as_bytes())
+            .facts;
         assert_eq!(
             (found.items, found.bypass),
             (items, reason),

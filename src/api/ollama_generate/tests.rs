@@ -47,7 +47,8 @@ fn a_request_that_asks_nothing_is_not_cached() {
 fn the_context_of_an_earlier_answer_is_part_of_the_question() {
     let digest = |context: &str| {
         let body = format!(r#"{{"model":"m","prompt":"a","context":{context}}}"#);
-        API.question(&Place::default(), body.as_bytes()).digest
+        API.question(&Place::default(), "application/json", body.as_bytes())
+            .digest
     };
     assert_eq!(digest("[1, 2]"), digest("[1,2]"));
     assert_ne!(digest("[1,2]"), digest("[2,1]"));

@@ -20,6 +20,12 @@ pub const APIS: &[&str] = &[
     "ollama_chat",
     "ollama_generate",
     "ollama_embed",
+    "count_tokens",
+    "moderations",
+    "images",
+    "speech",
+    "transcriptions",
+    "rerank",
 ];
 
 pub fn build(file: &File, problems: &mut Problems) -> Cache {

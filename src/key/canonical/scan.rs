@@ -164,6 +164,8 @@ impl<'a> Scanner<'a> {
             let key = &self.out[start + 1..key_end - 1];
             let free_of_order = match depth {
                 1 => sorted.iter().any(|sorted| **sorted == *key),
+                // What a tool says may be an object, which some servers print as it comes.
+                _ if key == b"content" && self.peek() == Some(b'{') => false,
                 _ => TRANSPARENT.iter().any(|name| name.as_bytes() == key),
             };
             self.keeps_order = !free_of_order;

@@ -1,0 +1,120 @@
+//! The judge of answers without a grammar: sound and text.
+//!
+//! They have no end of their own, so the caller has to know it from elsewhere, see
+//! [`Form::tells_its_end`]. Not kept: nothing at all, and an error object under the wrong content
+//! type, as servers send it that failed behind the head.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::wire::{Object, Text, text};
+use super::{Fault, Form, Judge, Verdict, Worth};
+
+/// Of a body that may be an error object this much is kept, in bytes. No error is longer.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+/// What a file of WebVTT begins with. Without anything behind, it has no cues.
+const WEBVTT: &[u8] = b"WEBVTT";
+
+/// A judge for sound or text.
+pub(super) fn judge(form: Form, worth: Worth) -> Box<dyn Judge> {
+    Box::new(PlainJudge {
+        is_text: form == Form::Text,
+        worth,
+        filled: false,
+        head: Vec::new(),
+        len: 0,
+    })
+}
+
+struct PlainJudge {
+    is_text: bool,
+    worth: Worth,
+    filled: bool,
+    /// The begin of the body.
+    head: Vec<u8>,
+    /// Bytes of the whole body.
+    len: usize,
+}
+
+impl Judge for PlainJudge {
+    fn push(&mut self, chunk: &[u8]) {
+        self.filled |= match self.is_text {
+            true => !chunk.trim_ascii().is_empty(),
+            false => !chunk.is_empty(),
+        };
+        let room = HEAD_BYTES_MAX.saturating_sub(self.head.len());
+        let kept = chunk.get(..room).unwrap_or(chunk);
+        self.head.extend_from_slice(kept);
+        self.len = self.len.saturating_add(chunk.len());
+    }
+
+    fn finish(self: Box<Self>) -> Verdict {
+        let no_cues = self.is_text && self.head.trim_ascii() == WEBVTT;
+        let keep = if self.len == self.head.len() && is_error(&self.head) {
+            Err(Fault::ErrorObject)
+        } else if !self.filled || no_cues {
+            self.worth.check(Fault::Empty)
+        } else {
+            Ok(())
+        };
+        Verdict::new(keep, false, None)
+    }
+}
+
+fn is_error(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Head<'a> {
+        error: Option<IgnoredAny>,
+        detail: Option<IgnoredAny>,
+        #[serde(borrow)]
+        object: Option<Text<'a>>,
+    }
+    serde_json::from_slice::<Object<Head<'_>>>(body).is_ok_and(|Object(head)| {
+        head.error.is_some() || head.detail.is_some() || text(&head.object) == "error"
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(form: Form, body: &[u8], keep: Result<(), &'static str>) {
+        for size in [1, 7, usize::MAX] {
+            let mut judge = judge(form, Worth::default());
+            body.chunks(size).for_each(|chunk| judge.push(chunk));
+            let found = judge.finish();
+            assert_eq!((found.keep, found.cut, found.usage), (keep, false, None));
+        }
+    }
+
+    #[test]
+    fn anything_but_nothing_and_errors_is_kept() {
+        for form in [Form::Text, Form::Binary] {
+            check(form, b"", Err("empty"));
+            check(form, b"ID3\x04\x00", Ok(()));
+            check(form, br#"{"error":{"message":"x"}}"#, Err("error-object"));
+            check(form, br#" {"object":"error"} "#, Err("error-object"));
+            check(form, br#"{"detail":"Not Found"}"#, Err("error-object"));
+            check(form, br#"{"error":null}"#, Ok(()));
+            check(form, br#"he said {"error":1}"#, Ok(()));
+        }
+        check(Form::Text, b" \r\n", Err("empty"));
+        check(Form::Binary, b" \r\n", Ok(()));
+        check(Form::Text, b"WEBVTT\n\n", Err("empty"));
+        check(
+            Form::Text,
+            b"WEBVTT\n\n00:00.000 --> 00:01.000\nHi\n",
+            Ok(()),
+        );
+    }
+
+    #[test]
+    fn a_body_longer_than_any_error_is_none() {
+        let mut body = br#"{"error":""#.to_vec();
+        body.resize(HEAD_BYTES_MAX - 2, b' ');
+        body.extend_from_slice(b"\"}");
+        check(Form::Binary, &body, Err("error-object"));
+        body.insert(10, b' ');
+        check(Form::Binary, &body, Ok(()));
+    }
+}
