@@ -47,6 +47,7 @@ pub(super) fn prompt<'a>(body: &'a Canonical, place: &Place<'_>) -> Request<'a> 
     let mut request = Request::new(body, place);
     // Tools the client runs have no type or this one; all versioned types are the provider's.
     request.refuse_server_tools(&["", "custom"]);
+    request.refuse_web();
     request.refuse_non_empty("mcp_servers", Bypass::McpServers);
     request.refuse_set("container", Bypass::Container);
     request.refuse_file_ids("messages");

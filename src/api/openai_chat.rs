@@ -42,6 +42,12 @@ fn facts(body: &Canonical, place: &Place<'_>) -> Facts {
     request.read_choices(1);
     request.refuse_switched_on("store", Bypass::Store);
     request.refuse_set("web_search_options", Bypass::WebSearch);
+    request.refuse_web();
+    // xAI's, Groq's, DashScope's and Azure's ways to search before answering.
+    request.refuse_set("search_parameters", Bypass::WebSearch);
+    request.refuse_set("search_settings", Bypass::WebSearch);
+    request.refuse_switched_on("enable_search", Bypass::WebSearch);
+    request.refuse_non_empty("data_sources", Bypass::ServerTools);
     request.refuse_server_tools(&["function", "custom"]);
     request.refuse_file_ids("messages");
     request.facts()

@@ -31,5 +31,6 @@ fn facts(body: &Canonical, place: &Place<'_>) -> Facts {
     };
     request.refuse_if(prompts.is_none(), Bypass::OddPrompt);
     request.read_choices(prompts.unwrap_or(1));
+    request.refuse_web();
     request.facts()
 }

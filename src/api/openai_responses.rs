@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 use super::json_body::{JsonJudge, Reading};
 use super::named_event;
 use super::output::is_json;
-use super::place::openai_paths;
+use super::place::openai_paths_by_body;
 use super::question::Reader;
 use super::request::Request;
 use super::sse::Event;
@@ -28,7 +28,7 @@ mod tests;
 pub(super) const GRAMMAR: Grammar = Grammar {
     label: "responses",
     operation: "chat",
-    paths: openai_paths!("responses"),
+    paths: openai_paths_by_body!("responses"),
     ignored: &[
         "user",
         "safety_identifier",
@@ -56,6 +56,7 @@ fn facts(body: &Canonical, place: &Place<'_>) -> Facts {
     request.refuse_switched_on("background", Bypass::Background);
     request.refuse_switched_on("store", Bypass::Store);
     request.refuse_set("prompt", Bypass::PromptTemplate);
+    request.refuse_web();
     request.refuse_server_tools(&["function", "custom"]);
     request.refuse_file_ids("input");
     request.refuse_mention(

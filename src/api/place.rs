@@ -17,6 +17,18 @@ macro_rules! openai_paths {
 }
 pub(super) use openai_paths;
 
+/// The same for an API that Azure does not have below a deployment: its model is in the body.
+macro_rules! openai_paths_by_body {
+    ($path:literal) => {
+        &[
+            $path,
+            concat!("openai/v1/", $path),
+            concat!("openai/", $path),
+        ]
+    };
+}
+pub(super) use openai_paths_by_body;
+
 /// Path and query of a request, as they are sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Place<'a> {

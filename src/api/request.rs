@@ -13,6 +13,17 @@ use crate::key::canonical::Canonical;
 /// escaped, so that no prompt can look like it.
 const FILE_ID: &[u8] = b"\"file_id\":";
 
+/// True for models that answer from the web without being told to: OpenRouter's `:online`, OpenAI's
+/// search models, Perplexity's Sonar.
+fn searches_web(model: &str) -> bool {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    model.ends_with(":online")
+        || name.contains("-search-preview")
+        || name.contains("-search-api")
+        || name == "sonar"
+        || name.starts_with("sonar-")
+}
+
 /// An object of which nothing is asked.
 #[derive(Deserialize)]
 struct IgnoredObject {}
@@ -140,6 +151,18 @@ impl<'a> Request<'a> {
     /// Refuses if the field refers to a file at the provider.
     pub(super) fn refuse_file_ids(&mut self, key: &str) {
         self.refuse_mention(key, FILE_ID, Bypass::FileId);
+    }
+
+    /// Refuses OpenRouter's plugins, and a model that answers from the web, also as a fallback in
+    /// `models`.
+    pub(super) fn refuse_web(&mut self) {
+        let first = self.facts.model.as_deref().is_some_and(searches_web);
+        let models = self.body.get("models").unwrap_or(b"null");
+        let others = serde_json::from_slice::<Option<Vec<Text<'_>>>>(models);
+        let others = others.ok().flatten().unwrap_or_default();
+        let other = others.iter().any(|Text(model)| searches_web(model));
+        self.refuse_if(first || other, Bypass::WebSearch);
+        self.refuse_non_empty("plugins", Bypass::ServerTools);
     }
 
     /// Refuses if `tools` is anything but an array of objects whose `type` is one of `own`, that

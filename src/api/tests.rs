@@ -176,6 +176,30 @@ fn paths_and_labels_lead_to_the_api_and_to_no_other() {
 }
 
 #[test]
+fn azure_has_paths_of_its_own() {
+    for (api, path, deployed) in [
+        (Api::OpenAiChat, "chat/completions", true),
+        (Api::OpenAiCompletions, "completions", true),
+        (Api::OpenAiEmbeddings, "embeddings", true),
+        (Api::OpenAiImages, "images/generations", true),
+        (Api::OpenAiSpeech, "audio/speech", true),
+        (Api::OpenAiTranscriptions, "audio/transcriptions", true),
+        (Api::OpenAiTranscriptions, "audio/translations", true),
+        (Api::OpenAiResponses, "responses", false),
+    ] {
+        let found = |path: String| Api::from_path(&path).map(|(a, m)| (a, m.map(str::to_owned)));
+        let named = deployed.then(|| (api, Some("d".to_owned())));
+        assert_eq!(found(format!("openai/v1/{path}")), Some((api, None)));
+        assert_eq!(found(format!("openai/deployments/d/{path}")), named);
+        assert_eq!(found(format!("deployments/d/{path}")), named);
+        let plain = (!deployed).then_some((api, None));
+        assert_eq!(found(format!("openai/{path}")), plain);
+    }
+    assert_eq!(Api::from_path("openai/v1/moderations"), None);
+    assert_eq!(Api::from_path("v2/rerank"), Some((Api::Rerank, None)));
+}
+
+#[test]
 fn ignored_fields_and_key_headers_change_only_with_the_version() {
     let ids = ["user", "safety_identifier", "metadata", "prompt_cache_key"];
     let with_retention = [&ids[..], &["prompt_cache_retention"]].concat();

@@ -437,3 +437,38 @@ fn state_and_side_effects_are_not_cached() {
         assert_eq!(bypass(API, members), reason, "{members}");
     }
 }
+
+#[test]
+fn what_answers_from_the_web_is_refused() {
+    for (members, reason) in [
+        (r#""search_parameters":{}"#, Some("web-search")),
+        (r#""search_settings":{}"#, Some("web-search")),
+        (r#""enable_search":false"#, None),
+        (r#""enable_search":true"#, Some("web-search")),
+        (r#""data_sources":[{}]"#, Some("server-tools")),
+    ] {
+        assert_eq!(bypass(API, members), reason, "{members}");
+    }
+    let others = [
+        Api::OpenAiCompletions,
+        Api::OpenAiResponses,
+        Api::AnthropicMessages,
+    ];
+    for (model, members, reason) in [
+        ("m", r#""plugins":[]"#, None),
+        ("m", r#""plugins":[{"id":"web"}]"#, Some("server-tools")),
+        ("a/b:online", r#""n":1"#, Some("web-search")),
+        ("a/b:free", r#""provider":{},"transforms":[]"#, None),
+        ("gpt-4o-search-preview", r#""n":1"#, Some("web-search")),
+        ("perplexity/sonar-pro", r#""n":1"#, Some("web-search")),
+        ("sonar", r#""n":1"#, Some("web-search")),
+        ("my-sonar", r#""n":1"#, None),
+        ("m", r#""models":["a","b:online"]"#, Some("web-search")),
+        ("m", r#""models":["a","b"]"#, None),
+    ] {
+        let body = format!(r#"{{"model":"{model}",{members}}}"#);
+        for api in [API].into_iter().chain(others) {
+            assert_eq!(facts(api, &body).bypass, reason, "{api:?} {body}");
+        }
+    }
+}
