@@ -114,7 +114,7 @@ mod tests {
         body.resize(HEAD_BYTES_MAX - 2, b' ');
         body.extend_from_slice(b"\"}");
         check(Form::Binary, &body, Err("error-object"));
-        body.insert(10, b' ');
+        body.push(b'x');
         check(Form::Binary, &body, Ok(()));
     }
 }
