@@ -259,7 +259,11 @@ fn key_header(host: &str, path: &str, api: Option<Api>) -> Option<&'static str> 
         api,
         Some(Api::GeminiGenerate | Api::GeminiStream | Api::GeminiEmbed | Api::GeminiCountTokens)
     );
-    if api == Some(Api::AnthropicMessages) || within("anthropic.com") {
+    let speaks_anthropic = matches!(
+        api,
+        Some(Api::AnthropicMessages | Api::AnthropicCountTokens)
+    );
+    if speaks_anthropic || within("anthropic.com") {
         Some("x-api-key")
     } else if ["openai", "cognitiveservices", "services.ai"]
         .iter()
