@@ -161,6 +161,8 @@ class Stage:
             # A key, and with it a tenant, of its own: blocks do not answer each other's questions.
             "OPENAI_API_KEY": f"test-{self.count}",
             "ANTHROPIC_API_KEY": f"test-{self.count}",
+            "GEMINI_API_KEY": f"test-{self.count}",
+            "AZURE_OPENAI_API_KEY": f"test-{self.count}",
         }
         for name in ("end", "end.started"):
             (directory / name).unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use marked_yaml::Node;
 use promql_parser::label::{MatchOp, Matcher};
@@ -99,6 +100,7 @@ async fn exported() -> Exported {
         .config(|c| {
             c.upstream("openai", &origin, prices);
         })
+        .set("cache.stale_while_revalidate", "1h")
         .start()
         .await;
     proxy.ask(&chat("twice")).await.is(200, "miss");
@@ -112,6 +114,15 @@ async fn exported() -> Exported {
         .await
         .is(200, "bypass");
     proxy.ask(&chat_stream("cut short")).await;
+    let brief = chat("brief").header("x-llm-cache-ttl", "1ms");
+    proxy.ask(&brief).await.is(200, "miss");
+    let expired = || async {
+        match proxy.ask(&chat("brief")).await.outcome() {
+            "stale" => Ok(()),
+            outcome => Err(outcome.to_owned()),
+        }
+    };
+    within(Duration::from_secs(5), "the answer expires", expired).await;
     let both = vec![chat("held"); 2];
     let opened = async {
         proxy.following(2).await;
