@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Runs the SDK suites against a server before a stand-in LLM, each suite twice.
 
-    run.py [--direct] [python] [node]
+    run.py [--direct] [python] [node] [frameworks] [forms]
 
 Starts `mock_llm.py` and the server (the binary named by LLM_CACHE_SERVER_BIN) on free loopback ports with
 an empty store, and runs every suite (default: all) two times against them. The second time the LLM must
 not be asked anything that was worth caching. `--direct` leaves the server out and runs every suite once,
 straight against the stand-in, which tells a mistake in a suite from one in the server.
+
+The suite `forms` is another thing: see forms/run_forms.py. It needs the server.
 """
 
 import argparse
@@ -40,6 +42,14 @@ upstreams:
   - name: anthropic
     url: {mock}/v1
     models: ["claude-*"]
+  - name: google
+    url: {mock}/v1beta
+  - name: ollama
+    url: {mock}
+  - name: cohere
+    url: {mock}/v2
+  - name: azure
+    url: {mock}
 cache:
   ttl: 1h
   error_linger: 0s  # every request for an error reaches the stand-in, so that calls can be counted
@@ -49,20 +59,43 @@ store:
   disk_bytes_max: 1GiB
 """
 
+
+def pytest(folder, venv):
+    python = os.environ.get(venv, sys.executable)
+    return [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", HERE / folder]
+
+
+# The frameworks want older SDKs and have an environment of their own.
 SUITES = {
-    "python": lambda: [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", HERE / "python"],
+    "python": lambda: pytest("python", "SDK_PYTHON"),
+    "frameworks": lambda: pytest("frameworks", "SDK_PYTHON_FRAMEWORKS"),
     "node": lambda: ["node", "--test", "--test-reporter=spec", *sorted((HERE / "node").glob("*.test.mjs"))],
 }
 
 
 # What a developer's shell may hold and the suites must not see: keys, addresses, settings, proxies.
-HIDDEN = ("OPENAI_", "ANTHROPIC_", "ADDITIONAL_BASE_URLS", "LLM_CACHE__", "SDK_RUN", "SDK_MOCK")
+HIDDEN = (
+    "OPENAI_",
+    "ANTHROPIC_",
+    "AZURE_",
+    "GOOGLE_",
+    "GEMINI_",
+    "OLLAMA_",
+    "COHERE_",
+    "CO_API_",
+    "LITELLM_",
+    "LANGSMITH_",
+    "LANGCHAIN_",
+    "ADDITIONAL_BASE_URLS",
+    "LLM_CACHE__",
+    "SDK_",
+)
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
     if not name.startswith(HIDDEN) and name.lower() not in PROXIES
-} | {"PYTHONDONTWRITEBYTECODE": "1"}
+} | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(HERE)}
 
 
 class Failed(Exception):
@@ -162,6 +195,23 @@ def run_suites(suites, environment):
             raise Failed(f"the {suite} suite failed")
 
 
+def addresses(url, names):
+    """What the suites are given: with the upstreams' names in the paths, or straight at the stand-in."""
+
+    def at(upstream, path=""):
+        return f"{url}/{upstream}{path}" if names else f"{url}{path}"
+
+    return {
+        "SDK_PLAIN_URL": url,
+        "SDK_OPENAI_URL": f"{url}/v1",
+        "SDK_ANTHROPIC_URL": at("anthropic"),
+        "SDK_GOOGLE_URL": at("google"),
+        "SDK_OLLAMA_URL": at("ollama"),
+        "SDK_COHERE_URL": at("cohere", "/v2"),
+        "SDK_AZURE_URL": at("azure"),
+    }
+
+
 def answers(mock_url):
     return json.loads(get(f"{mock_url}/_count"))["answers"]
 
@@ -177,11 +227,11 @@ def main():
     with mock() as mock_url:
         environment = {"SDK_MOCK_URL": mock_url, "SDK_SUITES": " ".join(suites)}
         if options.direct:
-            urls = {"SDK_OPENAI_URL": f"{mock_url}/v1", "SDK_ANTHROPIC_URL": mock_url, "SDK_PLAIN_URL": mock_url}
+            urls = addresses(mock_url, names=False)
             run_suites(suites, {**environment, **urls, "SDK_RUN": "0"})
             return
         with server(mock_url) as url:
-            urls = {"SDK_OPENAI_URL": f"{url}/v1", "SDK_ANTHROPIC_URL": f"{url}/anthropic", "SDK_PLAIN_URL": url}
+            urls = addresses(url, names=True)
             run_suites(suites, {**environment, **urls, "SDK_RUN": "1"})
             before = answers(mock_url)
             if not before:
