@@ -22,7 +22,10 @@ def _frames(request):
     calls = bool(request.get("tools")) and not answered
     pieces = words(say(prompt))
     if calls:
-        name = request["tools"][0]["functionDeclarations"][0]["name"]
+        tool = request["tools"][0]
+        # The API takes both spellings, and LiteLLM uses the other one.
+        declared = tool.get("functionDeclarations") or tool["function_declarations"]
+        name = declared[0]["name"]
         pieces = [{"functionCall": {"name": name, "args": arguments(prompt)}}]
     else:
         pieces = [{"text": word} for word in pieces]

@@ -1,6 +1,8 @@
 """What the Python suites share: what the cache owes a run, and what went over the wire."""
 
+import asyncio
 import contextlib
+import contextvars
 import importlib
 import json
 import os
@@ -27,19 +29,29 @@ def said(prompt):
     return f"you said: {prompt} – “ça va” 你好 🙂"
 
 
-def listened(method, heard):
-    if hasattr(method, "__wrapped__"):
-        raise TypeError("the method is a wrapper already")
+# One loop for all of a suite: SDKs keep connections, which belong to the loop that made them.
+run_async = asyncio.Runner().run
+_inside = contextvars.ContextVar("a request of one library that is sent by another", default=False)
 
+
+def listened(method, heard):
     def note(response):
-        heard.append(response.headers)
+        # LiteLLM asks Ollama about the model first.
+        if not str(response.url).endswith("/api/show"):
+            heard.append(response.headers)
         return response
 
     async def later(response):
-        return note(await response)
+        token = _inside.set(True)
+        try:
+            return note(await response)
+        finally:
+            _inside.reset(token)
 
     def call(*args, **kwargs):
         response = method(*args, **kwargs)
+        if _inside.get():
+            return response
         return later(response) if hasattr(response, "__await__") else note(response)
 
     return call

@@ -1,6 +1,5 @@
 """LangChain before the server: what it asks twice is paid for once, and reads the same."""
 
-import asyncio
 import os
 
 import anthropic
@@ -16,7 +15,7 @@ from langchain_google_genai.chat_models import ChatGoogleGenerativeAIError
 from langchain_ollama import ChatOllama, OllamaEmbeddings
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 
-from suite import KEY, said
+from suite import KEY, run_async, said
 
 
 @tool
@@ -99,9 +98,9 @@ def test_asynchronously_too(cache, make):
     async def streamed():
         return whole([chunk async for chunk in make().astream(asks(make, "async streamed"))])
 
-    answer = cache.heard_twice(lambda: asyncio.run(plain()), wire, streamed=make is of_ollama)
+    answer = cache.heard_twice(lambda: run_async(plain()), wire, streamed=make is of_ollama)
     assert answer.text == said(f"langchain {make.__name__} async")
-    answer = cache.heard_twice(lambda: asyncio.run(streamed()), wire, streamed=True)
+    answer = cache.heard_twice(lambda: run_async(streamed()), wire, streamed=True)
     assert answer.text == said(f"langchain {make.__name__} async streamed")
 
 

@@ -1,13 +1,12 @@
 """Google's SDK before the server: what it asks twice is paid for once, and reads the same."""
 
-import asyncio
 import os
 
 import pytest
 from google import genai
 from google.genai import errors, types
 
-from suite import KEY, TOOL_PARAMETERS, listening, said
+from suite import KEY, TOOL_PARAMETERS, listening, run_async, said
 
 TOOLS = [types.Tool(function_declarations=[{"name": "look_up", "parameters": TOOL_PARAMETERS}])]
 
@@ -56,8 +55,8 @@ def test_asynchronously_it_is_the_same_question(client, cache):
         chunks = await client.aio.models.generate_content_stream(**asks("google async streamed"))
         return [chunk async for chunk in chunks]
 
-    assert cache.heard_twice(lambda: asyncio.run(plain()), wire).text == said("google async")
-    chunks = cache.heard_twice(lambda: asyncio.run(streamed()), wire)
+    assert cache.heard_twice(lambda: run_async(plain()), wire).text == said("google async")
+    chunks = cache.heard_twice(lambda: run_async(streamed()), wire)
     assert text_of(chunks) == said("google async streamed")
     with listening() as heard:
         client.models.generate_content(**asks("google async"))
@@ -86,7 +85,7 @@ def test_a_chat_goes_on_from_the_cache(client, cache):
 
 
 def test_embeddings_are_paid_for_once(client, cache):
-    request = {"model": "gemini-embedding-mock", "contents": ["google one", "google two"]}
+    request = {"model": "text-embedding-mock", "contents": ["google one", "google two"]}
     answer = cache.heard_twice(lambda: client.models.embed_content(**request), wire)
     assert [len(each.values) for each in answer.embeddings] == [8, 8]
     assert answer.embeddings[0].values != answer.embeddings[1].values

@@ -1,12 +1,11 @@
 """Ollama's SDK before the server: what it asks twice is paid for once, and reads the same."""
 
-import asyncio
 import os
 
 import ollama
 import pytest
 
-from suite import TOOL_PARAMETERS, listening, said
+from suite import TOOL_PARAMETERS, listening, run_async, said
 
 TOOL = {"type": "function", "function": {"name": "look_up", "description": "Looks it up", "parameters": TOOL_PARAMETERS}}
 
@@ -41,8 +40,8 @@ def test_asynchronously_it_is_the_same_question(cache):
             return await client.chat(**asks("ollama async"))
         return [line async for line in await client.chat(**asks("ollama async streamed"), stream=True)]
 
-    assert cache.heard_twice(lambda: asyncio.run(ask(False))).message.content == said("ollama async")
-    lines = cache.heard_twice(lambda: asyncio.run(ask(True)))
+    assert cache.heard_twice(lambda: run_async(ask(False))).message.content == said("ollama async")
+    lines = cache.heard_twice(lambda: run_async(ask(True)))
     assert "".join(line.message.content for line in lines) == said("ollama async streamed")
 
 

@@ -1,6 +1,5 @@
 """The OpenAI SDK and the APIs beside the text: moderations, images, audio, Azure's paths; rerank; counted tokens."""
 
-import asyncio
 import io
 import os
 
@@ -9,7 +8,7 @@ import openai
 import pytest
 
 from conftest import plain
-from suite import KEY, listening, said
+from suite import KEY, listening, run_async, said
 
 AUDIO = b"RIFF" + bytes(range(256))
 
@@ -120,7 +119,7 @@ def test_asynchronously_it_is_the_same_question(cache):
             heard_text = await client.audio.transcriptions.create(**uploads(language="fr"))
             return moderated, heard_text
 
-    first, second = asyncio.run(ask()), asyncio.run(ask())
+    first, second = run_async(ask()), run_async(ask())
     cache.kept(first, second)
 
 
