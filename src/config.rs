@@ -17,15 +17,16 @@ mod file;
 mod overlay;
 mod parse;
 mod path;
+mod sections;
 mod seed;
 #[cfg(test)]
 mod tests;
 mod units;
 mod yaml;
 
-pub use build::Secret;
+pub use build::{APIS, Secret};
 pub use error::{ConfigError, Errors, Place};
-pub use file::{Abandoned, LogFormat, Scope};
+pub use file::{Abandoned, Keep, LogFormat, Retries, Scope};
 
 /// The commented configuration file as shipped; it is also what runs when there is no file at all.
 pub const DEFAULT_YAML: &str = include_str!("../conf/llm-cache-server.yaml");
@@ -65,6 +66,8 @@ pub struct Server {
     pub shutdown_deadline: Duration,
     /// How long an idle client connection stays open; at least one second.
     pub keepalive: Duration,
+    /// Answers from the cache are compressed for clients that accept it.
+    pub compression: bool,
 }
 
 /// A certificate and its key. Both files were readable and held the PEM blocks they should when the
@@ -169,12 +172,46 @@ pub struct Cache {
     /// The operator said that everyone who can reach the port may read every answer. Always true
     /// when `scope` is [`Scope::Shared`].
     pub trust_network: bool,
-    /// For how long an answer is fresh.
-    pub ttl: Duration,
+    /// For how long an answer is fresh, and usable after that, where no rule says otherwise.
+    pub freshness: Freshness,
+    /// Other times for some requests; the first one that fits counts.
+    pub rules: Vec<Rule>,
+    /// The longest time to live that a client can ask for.
+    pub request_ttl_max: Duration,
+    /// Bad answers that are kept all the same.
+    pub keep: Vec<Keep>,
+    /// What a client gets that retries by itself.
+    pub retries: Retries,
+    /// Embeddings are kept by text.
+    pub embeddings_by_item: bool,
     /// What a fill does when all its clients have left.
     pub abandoned: Abandoned,
     /// A failed answer is shared with identical requests that arrive so soon after it; may be zero.
     pub error_linger: Duration,
+}
+
+/// For how long an answer can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freshness {
+    /// It is fresh; not zero.
+    pub ttl: Duration,
+    /// After that it is still served at once, while it is asked for anew.
+    pub stale_while_revalidate: Duration,
+    /// After that it is served where the upstream fails.
+    pub stale_if_error: Duration,
+}
+
+/// Other times for the requests that fit all it says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// The name of an upstream.
+    pub upstream: Option<String>,
+    /// The label of an API, one of [`APIS`].
+    pub api: Option<String>,
+    /// Patterns with `*` and `?`; none: all models.
+    pub models: Vec<String>,
+    /// The times, those it does not give taken from the section.
+    pub freshness: Freshness,
 }
 
 /// Where answers are kept and how much room they get.

@@ -6,6 +6,7 @@ pub mod admin;
 pub mod api;
 pub mod cache;
 pub mod cli;
+pub mod coding;
 pub mod config;
 pub mod demo;
 pub mod error;

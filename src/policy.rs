@@ -1,8 +1,12 @@
 //! May this be answered from the cache, may this be kept, and what may be replayed.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::api::Form;
+
+pub mod freshness;
 
 /// Headers of an answer that are true for everyone who gets it again. Anything else (cookies,
 /// request ids, rate limits, connection headers, what nobody has heard of) belongs to one exchange.
@@ -38,11 +42,34 @@ pub struct RequestControl {
     pub only_if_cached: bool,
     /// Oldest answer the client accepts, in seconds.
     pub max_age: Option<u64>,
+    /// For how long the answer is to be fresh.
+    pub ttl: Option<Duration>,
+    /// The client asks once more by itself.
+    pub retries: bool,
 }
 
+/// The header in which a client says for how long its answer is to be fresh: seconds, or a duration
+/// such as `10m`.
+pub const TTL_HEADER: &str = "x-llm-cache-ttl";
+/// The header in which the SDKs of OpenAI and Anthropic count their retries.
+const RETRY_HEADER: &str = "x-stainless-retry-count";
+
 impl RequestControl {
-    /// Reads every `Cache-Control` header of a request.
-    pub fn of(headers: &HeaderMap) -> RequestControl {
+    /// Reads what a request's headers say. The error is for the client.
+    pub fn of(headers: &HeaderMap) -> Result<RequestControl, String> {
+        let mut control = RequestControl::cache_control(headers);
+        control.ttl = match headers.get(TTL_HEADER) {
+            None => None,
+            Some(value) => Some(read_ttl(value).ok_or_else(|| {
+                format!("{TTL_HEADER} is not a duration: write seconds, or e.g. 90s, 10m, 12h")
+            })?),
+        };
+        let count = headers.get(RETRY_HEADER).and_then(|v| v.to_str().ok());
+        control.retries = count.is_some_and(|count| count.trim() != "0");
+        Ok(control)
+    }
+
+    fn cache_control(headers: &HeaderMap) -> RequestControl {
         let mut control = RequestControl::default();
         for value in headers.get_all(header::CACHE_CONTROL) {
             let Ok(value) = value.to_str() else { continue };
@@ -68,13 +95,18 @@ impl RequestControl {
 
     /// Whether an answer of this age is good enough.
     pub fn accepts_age(&self, age_secs: u64) -> bool {
-        !self.no_cache && self.max_age.is_none_or(|max| age_secs <= max)
+        let oldest = self.ttl.map(|ttl| ttl.as_secs());
+        let limits = self.max_age.into_iter().chain(oldest);
+        !self.no_cache && limits.min().is_none_or(|max| age_secs <= max)
     }
 }
 
-/// Whether a request body is JSON by its own word.
-pub fn is_json_request(headers: &HeaderMap) -> bool {
-    media_type(headers).is_some_and(|m| m == "application/json" || m.ends_with("+json"))
+fn read_ttl(value: &HeaderValue) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    match text.parse::<u64>() {
+        Ok(secs) => Some(Duration::from_secs(secs)),
+        Err(_) => humantime::parse_duration(text).ok(),
+    }
 }
 
 /// Whether a body is sent in a content coding such as gzip.
@@ -85,11 +117,18 @@ pub fn is_encoded(headers: &HeaderMap) -> bool {
         .any(|v| v.as_bytes() != b"identity")
 }
 
-/// Which grammar an answer claims to follow, `None` if neither.
+/// Which form an answer claims to have, `None` if it is none that any API answers in. HTML is what
+/// gateways say when something is wrong.
 pub fn answer_form(headers: &HeaderMap) -> Option<Form> {
     match media_type(headers)?.as_str() {
         "text/event-stream" => Some(Form::Stream),
         "application/json" => Some(Form::Json),
+        "application/x-ndjson" | "application/jsonl" | "application/x-jsonlines" => {
+            Some(Form::Lines)
+        }
+        "application/octet-stream" => Some(Form::Binary),
+        audio if audio.starts_with("audio/") => Some(Form::Binary),
+        text if text.starts_with("text/") && text != "text/html" => Some(Form::Text),
         _ => None,
     }
 }
@@ -149,6 +188,13 @@ fn listed_in_connection(headers: &HeaderMap) -> Vec<String> {
         .collect()
 }
 
+/// What a body is by its own word, if it says so once.
+pub fn content_type(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let value = values.next()?.to_str().ok()?;
+    values.next().is_none().then_some(value)
+}
+
 fn media_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     Some(value.split(';').next()?.trim().to_ascii_lowercase())
@@ -161,7 +207,38 @@ mod tests {
     fn control(value: &'static str) -> RequestControl {
         let mut headers = HeaderMap::new();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(value));
-        RequestControl::of(&headers)
+        RequestControl::of(&headers).unwrap()
+    }
+
+    #[test]
+    fn a_time_to_live_is_read_or_refused() {
+        for (value, secs) in [
+            ("90", Some(90)),
+            ("0", Some(0)),
+            ("10m", Some(600)),
+            (" 1h 30m ", Some(5400)),
+            ("", None),
+            ("-1", None),
+            ("soon", None),
+            ("1e99", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(TTL_HEADER, HeaderValue::from_static(value));
+            let ttl = RequestControl::of(&headers).map(|control| control.ttl);
+            match secs {
+                Some(secs) => assert_eq!(ttl, Ok(Some(Duration::from_secs(secs))), "{value}"),
+                None => assert!(ttl.is_err(), "{value}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_retry_says_so() {
+        for (value, retries) in [("0", false), ("1", true), ("2", true), ("x", true)] {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_HEADER, HeaderValue::from_static(value));
+            assert_eq!(RequestControl::of(&headers).unwrap().retries, retries);
+        }
     }
 
     #[test]

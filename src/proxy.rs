@@ -21,7 +21,7 @@
 //! A client's miss begins a fill (`proxy/fill.rs`) and then follows it like everyone else.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use http::StatusCode;
@@ -35,12 +35,15 @@ use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::access_log::AccessLog;
+use crate::api::Worth;
 use crate::cache::Cache;
 use crate::cache::flight::End;
 use crate::cache::storage::cache_key;
-use crate::config::{Abandoned, Limits, Scope};
+use crate::config::{Abandoned, Limits, Retries, Scope};
 use crate::error::ApiError;
 use crate::metrics::{Outcome, UpstreamErrorKind};
+use crate::policy::TTL_HEADER;
+use crate::policy::freshness::FreshnessRules;
 use crate::route::Router;
 use crate::trace::Traces;
 use crate::upstream::{self, Upstream};
@@ -51,17 +54,23 @@ use respond::Signal;
 mod account;
 mod answer;
 mod body;
+mod by_item;
 pub mod ctx;
 pub mod deadline;
 mod fill;
 mod find;
+mod keys;
 mod question;
 mod respond;
 mod serve;
+mod stored;
 mod write;
 
 /// Connections tried for one request. Only connecting is repeated, never asking.
 const CONNECT_ATTEMPTS_MAX: usize = 3;
+
+/// Of the metadata that pingora makes for a fill and nobody reads.
+const META_TTL: Duration = Duration::from_secs(1);
 
 /// Everything a request needs.
 pub struct LlmProxy {
@@ -73,6 +82,12 @@ pub struct LlmProxy {
     scope: Scope,
     cache_default: bool,
     abandoned: Abandoned,
+    worth: Worth,
+    freshness: FreshnessRules,
+    request_ttl_max: Duration,
+    retries: Retries,
+    compression: bool,
+    by_item: bool,
     access_log: AccessLog,
     traces: Traces,
 }
@@ -91,6 +106,18 @@ pub struct ProxyOptions {
     pub cache_default: bool,
     /// What a fill does once all its clients have left.
     pub abandoned: Abandoned,
+    /// Which bad answers are kept all the same.
+    pub worth: Worth,
+    /// For how long answers can be used.
+    pub freshness: FreshnessRules,
+    /// The longest time to live a client can ask for.
+    pub request_ttl_max: Duration,
+    /// What a client gets that retries by itself.
+    pub retries: Retries,
+    /// Whether stored answers are compressed for clients that accept it.
+    pub compression: bool,
+    /// Whether embeddings are kept by text.
+    pub by_item: bool,
     /// Where finished requests are told of.
     pub access_log: AccessLog,
     /// Makes spans.
@@ -109,6 +136,12 @@ impl LlmProxy {
             scope: options.scope,
             cache_default: options.cache_default,
             abandoned: options.abandoned,
+            worth: options.worth,
+            freshness: options.freshness,
+            request_ttl_max: options.request_ttl_max,
+            retries: options.retries,
+            compression: options.compression,
+            by_item: options.by_item,
             access_log: options.access_log,
             traces: options.traces,
         })
@@ -258,6 +291,7 @@ impl ProxyHttp for LlmProxy {
             return Ok(());
         };
         target.call.pass_on(request);
+        request.remove_header(TTL_HEADER);
         target
             .upstream
             .address_request(request, &target.rest, target.query.as_deref(), target.api)
@@ -316,7 +350,8 @@ impl ProxyHttp for LlmProxy {
             return Ok(RespCacheable::Uncacheable(NoCacheReason::NeverEnabled));
         };
         let now = SystemTime::now();
-        let meta = CacheMeta::new(now + self.cache.ttl(), now, 0, 0, response.clone());
+        // The record has times of its own; pingora only wants to see that it may keep something.
+        let meta = CacheMeta::new(now + META_TTL, now, 0, 0, response.clone());
         Ok(RespCacheable::Cacheable(meta))
     }
 

@@ -19,6 +19,8 @@ pub struct Route<'a> {
     pub simulate: bool,
     /// The API, if it is one whose answers can be cached.
     pub api: Option<Api>,
+    /// The model, if the path names one.
+    pub model: Option<&'a str>,
     /// What is appended to the upstream's base URL.
     pub rest: &'a str,
 }
@@ -52,6 +54,7 @@ impl Router {
             cache: false,
             simulate: false,
             api: None,
+            model: None,
             rest: path,
         };
         while let Some((segment, rest)) = first_segment(route.rest) {
@@ -65,11 +68,15 @@ impl Router {
             }
             route.rest = rest;
         }
-        // A base URL ends where the API's own paths begin, so `/v1` belongs to the client's side.
-        if let Some(("v1", rest)) = first_segment(route.rest) {
+        let api = |rest: &'a str| rest.strip_prefix('/').and_then(Api::from_path);
+        let mut found = api(route.rest);
+        // A base URL ends where the API's own paths begin, so `/v1` belongs to the client's side,
+        // but for those APIs whose versions differ in meaning.
+        if let (None, Some(("v1", rest))) = (found, first_segment(route.rest)) {
             route.rest = rest;
+            found = api(rest);
         }
-        route.api = route.rest.strip_prefix('/').and_then(Api::from_path);
+        (route.api, route.model) = found.map_or((None, None), |(api, model)| (Some(api), model));
         route
     }
 
@@ -229,9 +236,57 @@ mod tests {
                 cache,
                 simulate,
                 api,
+                model: None,
                 rest,
             };
             assert_eq!(router().route(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_can_name_the_model() {
+        let router = router();
+        for (path, rest) in [
+            (
+                "/anthropic/openai/deployments/gpt-4o/chat/completions",
+                "/openai/deployments/gpt-4o/chat/completions",
+            ),
+            (
+                "/openai/deployments/gpt-4o/chat/completions",
+                "/deployments/gpt-4o/chat/completions",
+            ),
+        ] {
+            let route = router.route(path);
+            assert_eq!(route.api, Some(Api::OpenAiChat), "{path}");
+            assert_eq!(route.model, Some("gpt-4o"), "{path}");
+            assert_eq!(route.rest, rest, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_version_that_is_part_of_the_api_stays() {
+        for (path, api, rest) in [
+            (
+                "/openai/v1/models/m:generateContent",
+                Some(Api::GeminiGenerate),
+                "/v1/models/m:generateContent",
+            ),
+            (
+                "/cache/v1beta/models/m:streamGenerateContent",
+                Some(Api::GeminiStream),
+                "/v1beta/models/m:streamGenerateContent",
+            ),
+            (
+                "/v1beta/models/m:unheardOf",
+                None,
+                "/v1beta/models/m:unheardOf",
+            ),
+            ("/v1/models/m:unheardOf", None, "/models/m:unheardOf"),
+            ("/openai/api/chat", Some(Api::OllamaChat), "/api/chat"),
+        ] {
+            let route = router().route(path);
+            assert_eq!((route.api, route.rest), (api, rest), "{path}");
+            assert_eq!(route.model, rest.contains("Content").then_some("m"));
         }
     }
 

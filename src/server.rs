@@ -17,10 +17,12 @@ use tokio::sync::watch;
 
 use crate::access_log::AccessLog;
 use crate::admin::{Admin, Readiness};
+use crate::api::{Fault, Worth};
 use crate::cache::Cache;
 use crate::cache::flights::FlightLimits;
-use crate::config::{Config, Tls};
+use crate::config::{Config, Keep, Tls};
 use crate::metrics::Metrics;
+use crate::policy::freshness::FreshnessRules;
 use crate::proxy::deadline::Deadline;
 use crate::proxy::{LlmProxy, ProxyOptions};
 use crate::route::Router;
@@ -86,12 +88,7 @@ pub fn run(config: Config) -> Result<(), ServerError> {
         error_linger: config.cache.error_linger,
     };
     // Leaked: pingora's storage lives as long as the process. It is closed below.
-    let cache: &'static Cache = Box::leak(Box::new(Cache::new(
-        store,
-        config.cache.ttl,
-        limits,
-        metrics.clone(),
-    )));
+    let cache: &'static Cache = Box::leak(Box::new(Cache::new(store, limits, metrics.clone())));
     let readiness = Readiness::default();
     let (stop, stopped) = watch::channel(false);
     for upstream in &config.upstreams {
@@ -198,6 +195,12 @@ fn proxy_server(
             scope: config.cache.scope,
             cache_default: config.cache.default_on,
             abandoned: config.cache.abandoned,
+            worth: worth(&config.cache.keep),
+            freshness: FreshnessRules::new(&config.cache),
+            request_ttl_max: config.cache.request_ttl_max,
+            retries: config.cache.retries,
+            compression: config.server.compression,
+            by_item: config.cache.embeddings_by_item,
             access_log: AccessLog::new(config.log.format),
             traces,
         },
@@ -235,6 +238,20 @@ fn build_upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, ServerError> {
     upstreams
         .map(|u| Upstream::new(u).map(Arc::new).map_err(setup))
         .collect()
+}
+
+/// What the operator wants kept, in the words of the judges.
+fn worth(keep: &[Keep]) -> Worth {
+    let fault = |keep: &Keep| match keep {
+        Keep::Length => Fault::Length,
+        Keep::Filtered => Fault::Filtered,
+        Keep::Refused => Fault::Refused,
+        Keep::Empty => Fault::Empty,
+        Keep::BadToolCall => Fault::BadToolCall,
+        Keep::NullItem => Fault::NullItem,
+        Keep::WrongCount => Fault::WrongCount,
+    };
+    keep.iter().map(fault).fold(Worth::default(), Worth::and)
 }
 
 fn tls_settings(tls: &Tls) -> Result<TlsSettings, ServerError> {

@@ -9,22 +9,36 @@ const IDENTITY_WORDS: &[&str] = &[
     "account",
     "api-key",
     "apikey",
+    "assertion",
     "auth",
+    "bill-to",
+    "client-cert",
     "cookie",
     "credential",
+    "deployment",
+    "email",
+    "extra-parameters",
+    "guardrail",
+    "jwt",
+    "oidc",
     "organization",
+    "principal",
     "project",
+    "provider",
+    "role",
     "secret",
     "subscription",
     "tenant",
     "token",
+    "user",
 ];
+/// Header names that hold one of these words by chance.
+const CHANCE_WORDS: &[&str] = &["user-agent", "useragent"];
 /// Gateways steer routing, and with it the answer, by headers that begin like this.
 const IDENTITY_PREFIXES: &[&str] = &["cf-aig-", "helicone-", "x-portkey-", "x-litellm-"];
 /// Headers of gateways that name one exchange and are different each time.
 const EXCHANGE_SUFFIXES: &[&str] = &[
     "-call-id",
-    "-metadata",
     "-request-id",
     "-session-id",
     "-session-path",
@@ -44,9 +58,15 @@ impl Tenant {
     /// The tenant all clients belong to when entries are shared.
     pub const SHARED: Tenant = Tenant([0; 32]);
 
-    /// The tenant of a request, by its headers.
-    pub fn of(headers: &HeaderMap) -> Tenant {
+    /// The tenant of a request, by its headers and by what stands in its query as a credential.
+    pub fn of(headers: &HeaderMap, query: Option<&str>) -> Tenant {
         let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
+        let mut add = |name: &str, value: &[u8]| {
+            hasher.update(&(name.len() as u64).to_le_bytes());
+            hasher.update(name.as_bytes());
+            hasher.update(&(value.len() as u64).to_le_bytes());
+            hasher.update(value);
+        };
         let mut names: Vec<&str> = headers
             .keys()
             .map(HeaderName::as_str)
@@ -55,11 +75,12 @@ impl Tenant {
         names.sort_unstable();
         for name in names {
             for value in headers.get_all(name) {
-                hasher.update(&(name.len() as u64).to_le_bytes());
-                hasher.update(name.as_bytes());
-                hasher.update(&(value.len() as u64).to_le_bytes());
-                hasher.update(value.as_bytes());
+                add(name, value.as_bytes());
             }
+        }
+        // No header has a name that begins like this.
+        for value in query_keys(query) {
+            add("?key", value.as_bytes());
         }
         Tenant(*hasher.finalize().as_bytes())
     }
@@ -83,14 +104,32 @@ pub fn identifies(name: &str) -> bool {
         && !EXCHANGE_SUFFIXES
             .iter()
             .any(|suffix| name.ends_with(suffix));
-    steers || IDENTITY_WORDS.iter().any(|word| name.contains(word))
+    let chance = CHANCE_WORDS.iter().any(|word| name.contains(word));
+    steers || (!chance && IDENTITY_WORDS.iter().any(|word| name.contains(word)))
 }
 
 /// Whether a request brings a credential of its own.
-pub fn has_credential(headers: &HeaderMap) -> bool {
-    CREDENTIAL_HEADERS
-        .iter()
-        .any(|name| headers.contains_key(*name))
+pub fn has_credential(headers: &HeaderMap, query: Option<&str>) -> bool {
+    let by_header = |name: &&str| headers.contains_key(*name);
+    CREDENTIAL_HEADERS.iter().any(by_header) || query_keys(query).next().is_some()
+}
+
+/// A query without the credentials in it. `None` if nothing is left.
+pub fn without_credentials(query: &str) -> Option<String> {
+    let others: Vec<&str> = query
+        .split('&')
+        .filter(|pair| key_in(pair).is_none())
+        .collect();
+    (!others.is_empty()).then(|| others.join("&"))
+}
+
+/// Google takes its API key in the query as well: `?key=…`.
+fn query_keys(query: Option<&str>) -> impl Iterator<Item = &str> {
+    query.unwrap_or_default().split('&').filter_map(key_in)
+}
+
+fn key_in(pair: &str) -> Option<&str> {
+    pair.strip_prefix("key=")
 }
 
 #[cfg(test)]
@@ -103,7 +142,27 @@ mod tests {
             let name: http::HeaderName = name.parse().unwrap();
             map.append(name, value.parse().unwrap());
         }
-        Tenant::of(&map)
+        Tenant::of(&map, None)
+    }
+
+    #[test]
+    fn a_key_in_the_query_is_a_credential() {
+        let of = |query| Tenant::of(&HeaderMap::new(), query);
+        assert_eq!(of(None), of(Some("alt=sse")));
+        for other in ["key=a", "alt=sse&key=b", "key=a&key=b"] {
+            assert_ne!(of(Some(other)), of(None), "{other}");
+            assert!(has_credential(&HeaderMap::new(), Some(other)));
+        }
+        assert_eq!(of(Some("alt=sse&key=a")), of(Some("key=a")));
+        assert!(!has_credential(&HeaderMap::new(), Some("monkey=a&key")));
+        for (query, left) in [
+            ("key=a", None),
+            ("alt=sse&key=a", Some("alt=sse")),
+            ("a=1&key=b&c=%26key=d", Some("a=1&c=%26key=d")),
+            ("a=1", Some("a=1")),
+        ] {
+            assert_eq!(without_credentials(query).as_deref(), left, "{query}");
+        }
     }
 
     #[test]
@@ -125,8 +184,45 @@ mod tests {
                 ("ocp-apim-subscription-key", "k"),
             ]),
             tenant(&[("authorization", "Bearer a"), ("x-portkey-provider", "p")]),
+            tenant(&[("authorization", "Bearer a"), ("x-portkey-metadata", "{}")]),
+            tenant(&[("authorization", "Bearer a"), ("x-forwarded-user", "u")]),
+            tenant(&[
+                ("authorization", "Bearer a"),
+                ("cf-access-jwt-assertion", "j"),
+            ]),
+            tenant(&[
+                ("authorization", "Bearer a"),
+                ("x-forwarded-client-cert", "c"),
+            ]),
+            tenant(&[
+                ("authorization", "Bearer a"),
+                ("azureml-model-deployment", "d"),
+            ]),
         ] {
             assert_ne!(plain, other);
+        }
+    }
+
+    /// If this changes, every stored entry is lost to whoever stored it.
+    #[test]
+    fn golden() {
+        let two = [
+            ("x-api-key", "a"),
+            ("authorization", "Bearer sk-test"),
+            ("user-agent", "x"),
+            ("x-api-key", "b"),
+        ];
+        for (headers, digest) in [
+            (
+                &[][..],
+                "35551f35ca5f2cc2ea79548a47c036a68d0dc8fc58e851c774d5e1e2e793b551",
+            ),
+            (
+                &two,
+                "6efd2974b1f8892d789caddf3d487eb276d13bf6379b2a53ea6ad170d454ac29",
+            ),
+        ] {
+            assert_eq!(hex::encode(tenant(headers).as_bytes()), digest);
         }
     }
 

@@ -5,7 +5,7 @@
 //! kind may come anywhere before. A JSON answer is complete iff it is of type `message` and has a
 //! `stop_reason`.
 //!
-//! Complete, yet not worth keeping: a message that was cut by length, refused, paused, that is
+//! Complete, yet not worth keeping unless the operator says so: a message that was cut by length, refused, paused, that is
 //! empty or has a tool call whose input is not JSON.
 
 use serde::Deserialize;
@@ -14,11 +14,12 @@ use serde::de::IgnoredAny;
 use super::json_body::{JsonJudge, Reading};
 use super::named_event;
 use super::output::{ToolArguments, end_fault};
+use super::question::Reader;
 use super::request::Request;
 use super::sse::Event;
 use super::stream::{Seen, StreamJudge, StreamRules};
 use super::wire::{Bytes, Count, Filled, Object, Text, any_filled, text, tokens};
-use super::{Bypass, Facts, Fault, Form, Grammar, Judge, Usage};
+use super::{Bypass, Facts, Fault, Form, Grammar, Judge, Place, Usage, Worth};
 use crate::key::canonical::Canonical;
 
 #[cfg(test)]
@@ -27,16 +28,17 @@ mod tests;
 pub(super) const GRAMMAR: Grammar = Grammar {
     label: "messages",
     operation: "chat",
-    path: "messages",
+    paths: &["messages"],
     ignored: &["metadata"],
+    framing: &["stream"],
     sorted: &["system", "thinking", "tool_choice"],
-    key_headers: &["anthropic-version", "anthropic-beta"],
-    facts,
+    read: Reader::Json(facts),
     judge,
 };
 
-fn facts(body: &Canonical) -> Facts {
-    let mut request = Request::new(body);
+fn facts(body: &Canonical, place: &Place<'_>) -> Facts {
+    let mut request = Request::new(body, place);
+    request.read_variant();
     // Tools the client runs have no type or this one; all versioned types are the provider's.
     request.refuse_server_tools(&["", "custom"]);
     request.refuse_non_empty("mcp_servers", Bypass::McpServers);
@@ -45,17 +47,21 @@ fn facts(body: &Canonical) -> Facts {
     request.facts()
 }
 
-fn judge(_: &Facts, form: Form) -> Box<dyn Judge> {
+fn judge(_: &Facts, form: Form, worth: Worth) -> Option<Box<dyn Judge>> {
     match form {
-        Form::Stream => StreamJudge::boxed(Rules::default()),
-        Form::Json => JsonJudge::boxed(read),
+        Form::Stream => Some(StreamJudge::boxed(Rules {
+            worth,
+            ..Rules::default()
+        })),
+        Form::Json => Some(JsonJudge::boxed(move |body| read(body, worth))),
+        Form::Lines | Form::Text | Form::Binary => None,
     }
 }
 
-fn read(body: &str) -> Result<Reading, serde_json::Error> {
+fn read(body: &str, worth: Worth) -> Result<Reading, serde_json::Error> {
     let Object(message) = serde_json::from_str::<Object<Message<'_>>>(body)?;
     Ok((
-        message.check(),
+        message.check(worth),
         message.usage.and_then(|usage| usage.0.usage()),
     ))
 }
@@ -73,7 +79,7 @@ struct Message<'a> {
 }
 
 impl Message<'_> {
-    fn check(&self) -> Result<(), Fault> {
+    fn check(&self, worth: Worth) -> Result<(), Fault> {
         let stop_reason = text(&self.stop_reason);
         if self.error.is_some() || text(&self.kind) == "error" {
             return Err(Fault::ErrorObject);
@@ -84,7 +90,7 @@ impl Message<'_> {
         if stop_reason.is_empty() {
             return Err(Fault::NoFinishReason);
         }
-        end_fault(stop_reason).map_or(Ok(()), Err)?;
+        worth.pass(end_fault(stop_reason).map_or(Ok(()), Err))?;
         match self
             .content
             .iter()
@@ -92,7 +98,7 @@ impl Message<'_> {
             .any(|Object(block)| block.filled())
         {
             true => Ok(()),
-            false => Err(Fault::Empty),
+            false => worth.check(Fault::Empty),
         }
     }
 }
@@ -202,6 +208,7 @@ impl MessageUsage {
 
 #[derive(Default)]
 struct Rules {
+    worth: Worth,
     started: bool,
     stopped: bool,
     filled: bool,
@@ -273,11 +280,11 @@ impl StreamRules for Rules {
             (true, false) => return Err(Fault::NoFinishReason),
             (true, true) => {}
         }
-        self.end_fault.map_or(Ok(()), Err)?;
-        self.arguments.check()?;
+        self.worth.pass(self.end_fault.map_or(Ok(()), Err))?;
+        self.worth.pass(self.arguments.check())?;
         match self.filled {
             true => Ok(()),
-            false => Err(Fault::Empty),
+            false => self.worth.check(Fault::Empty),
         }
     }
 }

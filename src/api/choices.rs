@@ -4,8 +4,8 @@
 //! every choice seen has a `finish_reason`, and no frame carries an error. A JSON answer likewise,
 //! but for `[DONE]`. Some servers send an error object and then `[DONE]`, all under status 200.
 //!
-//! Complete, yet not worth keeping: a choice that was cut by length, filtered, that is empty or has
-//! a tool call whose arguments are not JSON.
+//! Complete, yet not worth keeping unless the operator says so: a choice that was cut by length,
+//! filtered, refused, that is empty or has a tool call whose arguments are not JSON.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -16,25 +16,23 @@ use super::output::{ToolArguments, end_fault};
 use super::sse::Event;
 use super::stream::{Seen, StreamJudge, StreamRules};
 use super::wire::{Bytes, Filled, Object, PromptUsage, Text, any_filled, text};
-use super::{Facts, Fault, Form, Judge};
+use super::{Facts, Fault, Form, Judge, Worth};
 
 const DONE: &[u8] = b"[DONE]";
 
 /// A judge for answers made of choices.
-pub(super) fn judge(facts: &Facts, form: Form) -> Box<dyn Judge> {
-    let tally = Tally::new(facts.choices);
+pub(super) fn judge(facts: &Facts, form: Form, worth: Worth) -> Option<Box<dyn Judge>> {
+    let asked = facts.choices;
     match form {
-        Form::Stream => StreamJudge::boxed(tally),
-        Form::Json => {
-            let asked = facts.choices;
-            JsonJudge::boxed(move |body| read(body, asked))
-        }
+        Form::Stream => Some(StreamJudge::boxed(Tally::new(asked, worth))),
+        Form::Json => Some(JsonJudge::boxed(move |body| read(body, asked, worth))),
+        Form::Lines | Form::Text | Form::Binary => None,
     }
 }
 
-fn read(body: &str, asked: u32) -> Result<Reading, serde_json::Error> {
+fn read(body: &str, asked: u32, worth: Worth) -> Result<Reading, serde_json::Error> {
     let Object(answer) = serde_json::from_str::<Object<Answer<'_>>>(body)?;
-    let mut tally = Tally::new(asked);
+    let mut tally = Tally::new(asked, worth);
     let keep = tally.add(&answer).and_then(|()| tally.complete());
     Ok((keep, answer.usage.and_then(|usage| usage.0.usage())))
 }
@@ -102,6 +100,7 @@ impl Function<'_> {
 /// Which choices were seen, which of them hold something, and how they ended.
 struct Tally {
     asked: u32,
+    worth: Worth,
     seen: IndexSet,
     filled: IndexSet,
     finished: IndexSet,
@@ -110,9 +109,10 @@ struct Tally {
 }
 
 impl Tally {
-    fn new(asked: u32) -> Tally {
+    fn new(asked: u32, worth: Worth) -> Tally {
         Tally {
             asked,
+            worth,
             seen: IndexSet::default(),
             filled: IndexSet::default(),
             finished: IndexSet::default(),
@@ -137,7 +137,7 @@ impl Tally {
             let reason = text(&choice.finish_reason);
             if !reason.is_empty() {
                 self.finished.insert(index);
-                self.end_fault = self.end_fault.or(end_fault(reason));
+                self.note(end_fault(reason));
             }
             let outputs = [&choice.message, &choice.delta];
             let mut filled = any_filled(&[&choice.text]);
@@ -151,6 +151,12 @@ impl Tally {
         Ok(())
     }
 
+    /// Notes what is wrong with how a choice ended; the first fault that counts is reported.
+    fn note(&mut self, fault: Option<Fault>) {
+        let counts = |fault: &Fault| !self.worth.tolerates(*fault);
+        self.end_fault = self.end_fault.or(fault.filter(counts));
+    }
+
     /// True if there is something in it.
     fn add_output(&mut self, choice: u64, output: &Output<'_>) -> bool {
         let calls = output.tool_calls.as_deref().unwrap_or_default();
@@ -162,6 +168,9 @@ impl Tally {
         }
         if let Some(Object(function)) = &output.function_call {
             self.arguments.add((choice, u64::MAX), function.arguments());
+        }
+        if any_filled(&[&output.refusal]) {
+            self.note(Some(Fault::Refused));
         }
         !calls.is_empty()
             || output.function_call.is_some()
@@ -198,9 +207,9 @@ impl StreamRules for Tally {
             return Err(Fault::NoFinishReason);
         }
         self.end_fault.map_or(Ok(()), Err)?;
-        self.arguments.check()?;
+        self.worth.pass(self.arguments.check())?;
         if self.filled.len() < self.seen.len() {
-            return Err(Fault::Empty);
+            return self.worth.check(Fault::Empty);
         }
         Ok(())
     }

@@ -4,18 +4,34 @@
 //! Pure: no I/O, no clock, no logging. In doubt an answer is not kept and a request not cached: a
 //! wrong answer is worse than a miss.
 //!
-//! Adding an API: a file with a `GRAMMAR`, its `mod` line, and one line in the table of [`Api`].
+//! Adding an API: a file with a `GRAMMAR`, its `mod` line, and one line in the table of [`Api`]; see
+//! `docs/apis.md`.
 
 mod anthropic_messages;
+mod candidates;
 mod choices;
+pub mod forms;
+mod gemini;
+mod gemini_count_tokens;
+mod gemini_embed;
+mod gemini_generate;
+mod gemini_stream;
 mod index_set;
+pub mod items;
 mod json_body;
+mod lines;
 mod named_event;
+mod ollama;
+mod ollama_chat;
+mod ollama_embed;
+mod ollama_generate;
 mod openai_chat;
 mod openai_completions;
 mod openai_embeddings;
 mod openai_responses;
 mod output;
+mod place;
+mod question;
 mod reason;
 mod request;
 pub mod sse;
@@ -23,27 +39,48 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod texts;
+#[cfg(test)]
+mod transcripts;
+mod vectors;
 mod wire;
+mod worth;
 
 pub use json_body::BODY_BYTES_MAX;
+pub use place::Place;
+pub use question::{Question, Variant};
 pub use reason::{Bypass, Fault};
+pub use worth::Worth;
 
-use crate::key::canonical::Canonical;
+use place::Pattern;
+use question::Reader;
 
 /// Version of all lists of [`Api::ignored_fields`] together. Raised whenever a list changes: an
 /// entry made while a field was ignored may have been made with any value of it.
-pub const IGNORED_FIELDS_VERSION: u16 = 1;
+pub const IGNORED_FIELDS_VERSION: u16 = 2;
+
+/// See [`Api::key_headers`].
+const KEY_HEADERS: &[&str] = &[
+    "anthropic-beta",
+    "anthropic-version",
+    "openai-beta",
+    "x-anthropic-beta",
+];
 
 /// What a grammar file provides.
 struct Grammar {
     label: &'static str,
     operation: &'static str,
-    path: &'static str,
+    /// Its paths below a base URL, see [`place`].
+    paths: &'static [Pattern],
     ignored: &'static [&'static str],
+    /// Fields that only say in which form the answer is wanted: not in the digest of the body, but
+    /// in the key all the same, see [`Variant`].
+    framing: &'static [&'static str],
     sorted: &'static [&'static str],
-    key_headers: &'static [&'static str],
-    facts: fn(&Canonical) -> Facts,
-    judge: fn(&Facts, Form) -> Box<dyn Judge>,
+    /// How a request body is read.
+    read: Reader,
+    /// `None`: the API does not answer in this form.
+    judge: fn(&Facts, Form, Worth) -> Option<Box<dyn Judge>>,
 }
 
 macro_rules! apis {
@@ -74,10 +111,24 @@ apis! {
     OpenAiResponses => openai_responses,
     /// Anthropic messages.
     AnthropicMessages => anthropic_messages,
+    /// Gemini's answers in one piece.
+    GeminiGenerate => gemini_generate,
+    /// Gemini's answers in pieces.
+    GeminiStream => gemini_stream,
+    /// Gemini embeddings, one or many.
+    GeminiEmbed => gemini_embed,
+    /// Gemini's count of a prompt's tokens.
+    GeminiCountTokens => gemini_count_tokens,
+    /// Ollama chat.
+    OllamaChat => ollama_chat,
+    /// Ollama completions.
+    OllamaGenerate => ollama_generate,
+    /// Ollama embeddings, also the legacy form.
+    OllamaEmbed => ollama_embed,
 }
 
 impl Api {
-    /// The metric label: `chat`, `completions`, `embeddings`, `responses` or `messages`.
+    /// The metric label, such as `chat`, `responses` or `messages`.
     pub fn label(self) -> &'static str {
         self.grammar().label
     }
@@ -87,10 +138,26 @@ impl Api {
         self.grammar().operation
     }
 
-    /// The API behind a path relative to the base URL, such as `chat/completions`. Exact: no
-    /// leading or trailing slash, no query.
-    pub fn from_path(path: &str) -> Option<Api> {
-        Api::ALL.into_iter().find(|api| api.grammar().path == path)
+    /// The API behind a path relative to the base URL, such as `chat/completions`, and the model if
+    /// the path names one. Exact: no leading or trailing slash, no query, nothing decoded.
+    pub fn from_path(path: &str) -> Option<(Api, Option<&str>)> {
+        Api::ALL.into_iter().find_map(|api| {
+            let found = place::find(api.grammar().paths, path)?;
+            Some((api, found.model))
+        })
+    }
+
+    /// Whether a request body of this content type can be read. Not with a parameter that says how:
+    /// some servers read another charset, some do not.
+    pub fn takes(self, content_type: &str) -> bool {
+        let (media_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+        let is = |wanted: &str| media_type.trim().eq_ignore_ascii_case(wanted);
+        let parameters = parameters.trim().to_ascii_lowercase().replace('"', "");
+        match self.grammar().read {
+            Reader::Json(_) => {
+                is("application/json") && matches!(parameters.as_str(), "" | "charset=utf-8")
+            }
+        }
     }
 
     /// Top-level request fields that do not change the answer, see [`IGNORED_FIELDS_VERSION`].
@@ -105,19 +172,16 @@ impl Api {
         self.grammar().sorted
     }
 
-    /// Lower-case names of the request headers that change answers.
+    /// Lower-case names of the request headers that change answers, the same for every API: gateways
+    /// take one provider's headers on another's API.
     pub fn key_headers(self) -> &'static [&'static str] {
-        self.grammar().key_headers
+        KEY_HEADERS
     }
 
-    /// What a request asks for, and whether it may be cached at all.
-    pub fn facts(self, body: &Canonical) -> Facts {
-        (self.grammar().facts)(body)
-    }
-
-    /// A judge for one answer to a request with these facts.
-    pub fn judge(self, facts: &Facts, form: Form) -> Box<dyn Judge> {
-        (self.grammar().judge)(facts, form)
+    /// A judge for one answer to a request with these facts; `None` if the API does not answer in
+    /// this form.
+    pub fn judge(self, facts: &Facts, form: Form, worth: Worth) -> Option<Box<dyn Judge>> {
+        (self.grammar().judge)(facts, form, worth)
     }
 }
 
@@ -128,15 +192,33 @@ pub enum Form {
     Stream,
     /// `application/json`.
     Json,
+    /// `application/x-ndjson`: a JSON value on each line.
+    Lines,
+    /// `text/…` other than an event stream.
+    Text,
+    /// `audio/…` and the like.
+    Binary,
+}
+
+impl Form {
+    /// Whether a body of this form says itself where it ends.
+    pub fn tells_its_end(self) -> bool {
+        match self {
+            Form::Stream | Form::Json | Form::Lines => true,
+            Form::Text | Form::Binary => false,
+        }
+    }
 }
 
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts {
-    /// The `model` field, `None` unless it is a non-empty string.
+    /// The model, by the body or else by the path; `None` unless it is a non-empty string.
     pub model: Option<String>,
-    /// True if the answer is asked for as an event stream.
-    pub stream: bool,
+    /// The form the answer is asked for in.
+    pub form: Form,
+    /// The same, as it is in the key.
+    pub variant: Variant,
     /// How many choices were asked for; 1 where the API knows no choices.
     pub choices: u32,
     /// How many embeddings were asked for; `None` if the input is of an unknown shape.
@@ -149,7 +231,8 @@ impl Default for Facts {
     fn default() -> Facts {
         Facts {
             model: None,
-            stream: false,
+            form: Form::Json,
+            variant: Variant::Json,
             choices: 1,
             items: None,
             bypass: None,

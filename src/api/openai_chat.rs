@@ -1,7 +1,9 @@
 //! OpenAI chat completions: `chat/completions`. When an answer is complete: [`choices`].
 
+use super::place::openai_paths;
+use super::question::Reader;
 use super::request::Request;
-use super::{Bypass, Facts, Grammar, choices};
+use super::{Bypass, Facts, Grammar, Place, choices};
 use crate::key::canonical::Canonical;
 
 #[cfg(test)]
@@ -10,7 +12,7 @@ mod tests;
 pub(super) const GRAMMAR: Grammar = Grammar {
     label: "chat",
     operation: "chat",
-    path: "chat/completions",
+    paths: openai_paths!("chat/completions"),
     ignored: &[
         "user",
         "safety_identifier",
@@ -18,6 +20,7 @@ pub(super) const GRAMMAR: Grammar = Grammar {
         "prompt_cache_key",
         "prompt_cache_retention",
     ],
+    framing: &["stream", "stream_options"],
     sorted: &[
         "audio",
         "logit_bias",
@@ -29,13 +32,13 @@ pub(super) const GRAMMAR: Grammar = Grammar {
         "stream_options",
         "tool_choice",
     ],
-    key_headers: &["openai-beta"],
-    facts,
+    read: Reader::Json(facts),
     judge: choices::judge,
 };
 
-fn facts(body: &Canonical) -> Facts {
-    let mut request = Request::new(body);
+fn facts(body: &Canonical, place: &Place<'_>) -> Facts {
+    let mut request = Request::new(body, place);
+    request.read_variant();
     request.read_choices(1);
     request.refuse_switched_on("store", Bypass::Store);
     request.refuse_set("web_search_options", Bypass::WebSearch);

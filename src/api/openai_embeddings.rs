@@ -11,9 +11,11 @@ use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 
 use super::index_set::IndexSet;
 use super::json_body::{JsonJudge, Reading};
+use super::place::openai_paths;
+use super::question::Reader;
 use super::request::Request;
 use super::wire::{Object, PromptUsage, Text, text};
-use super::{Facts, Fault, Form, Grammar, Judge};
+use super::{Facts, Fault, Form, Grammar, Judge, Place, Worth};
 use crate::key::canonical::Canonical;
 
 #[cfg(test)]
@@ -22,29 +24,30 @@ mod tests;
 pub(super) const GRAMMAR: Grammar = Grammar {
     label: "embeddings",
     operation: "embeddings",
-    path: "embeddings",
+    paths: openai_paths!("embeddings"),
     ignored: &["user"],
+    framing: &[],
     sorted: &[],
-    key_headers: &["openai-beta"],
-    facts,
+    read: Reader::Json(facts),
     judge,
 };
 
-fn facts(body: &Canonical) -> Facts {
-    let mut request = Request::new(body);
+fn facts(body: &Canonical, place: &Place<'_>) -> Facts {
+    let mut request = Request::new(body, place);
+    request.read_stream();
     request.set_items(request.texts("input"));
     request.facts()
 }
 
 /// Whatever the content type says: an event stream does not read as JSON and is not kept.
-fn judge(facts: &Facts, _: Form) -> Box<dyn Judge> {
+fn judge(facts: &Facts, _: Form, worth: Worth) -> Option<Box<dyn Judge>> {
     let asked = facts.items;
-    JsonJudge::boxed(move |body| read(body, asked))
+    Some(JsonJudge::boxed(move |body| read(body, asked, worth)))
 }
 
-fn read(body: &str, asked: Option<u32>) -> Result<Reading, serde_json::Error> {
+fn read(body: &str, asked: Option<u32>, worth: Worth) -> Result<Reading, serde_json::Error> {
     let Object(answer) = serde_json::from_str::<Object<Answer<'_>>>(body)?;
-    let keep = check(&answer, asked);
+    let keep = check(&answer, asked, worth);
     Ok((keep, answer.usage.and_then(|usage| usage.0.usage())))
 }
 
@@ -68,29 +71,30 @@ struct Embedding {
     whole: bool,
 }
 
-fn check(answer: &Answer<'_>, asked: Option<u32>) -> Result<(), Fault> {
+fn check(answer: &Answer<'_>, asked: Option<u32>, worth: Worth) -> Result<(), Fault> {
     if answer.error.is_some() || text(&answer.object) == "error" {
         return Err(Fault::ErrorObject);
     }
     let items = answer.data.as_deref().unwrap_or_default();
     if asked.is_none_or(|asked| asked == 0 || items.len() as u64 != u64::from(asked)) {
-        return Err(Fault::WrongCount);
+        worth.check(Fault::WrongCount)?;
     }
     let mut indices = IndexSet::default();
     for (position, item) in items.iter().enumerate() {
         let Some(Object(item)) = item else {
-            return Err(Fault::NullItem);
+            worth.check(Fault::NullItem)?;
+            continue;
         };
         if !item
             .embedding
             .as_ref()
             .is_some_and(|embedding| embedding.whole)
         {
-            return Err(Fault::NullItem);
+            worth.check(Fault::NullItem)?;
         }
         let index = item.index.unwrap_or(position as u64);
         if index >= items.len() as u64 || !indices.insert(index) {
-            return Err(Fault::WrongCount);
+            worth.check(Fault::WrongCount)?;
         }
     }
     Ok(())

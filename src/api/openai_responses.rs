@@ -4,8 +4,8 @@
 //! `response.failed` or `response.incomplete` before. A JSON answer is complete iff its `status`
 //! is `completed` and its `error` null.
 //!
-//! Complete, yet not worth keeping: without output, or with a function call whose arguments are not
-//! JSON.
+//! Complete, yet not worth keeping unless the operator says so: without output, refused, or with a
+//! function call whose arguments are not JSON.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -13,11 +13,13 @@ use serde::de::IgnoredAny;
 use super::json_body::{JsonJudge, Reading};
 use super::named_event;
 use super::output::is_json;
+use super::place::openai_paths;
+use super::question::Reader;
 use super::request::Request;
 use super::sse::Event;
 use super::stream::{Seen, StreamJudge, StreamRules};
 use super::wire::{Bytes, Count, Filled, Object, Text, any_filled, text, tokens};
-use super::{Bypass, Facts, Fault, Form, Grammar, Judge, Usage};
+use super::{Bypass, Facts, Fault, Form, Grammar, Judge, Place, Usage, Worth};
 use crate::key::canonical::Canonical;
 
 #[cfg(test)]
@@ -26,7 +28,7 @@ mod tests;
 pub(super) const GRAMMAR: Grammar = Grammar {
     label: "responses",
     operation: "chat",
-    path: "responses",
+    paths: openai_paths!("responses"),
     ignored: &[
         "user",
         "safety_identifier",
@@ -34,6 +36,7 @@ pub(super) const GRAMMAR: Grammar = Grammar {
         "prompt_cache_key",
         "prompt_cache_retention",
     ],
+    framing: &["stream", "stream_options"],
     sorted: &[
         "include",
         "input",
@@ -41,13 +44,13 @@ pub(super) const GRAMMAR: Grammar = Grammar {
         "stream_options",
         "tool_choice",
     ],
-    key_headers: &["openai-beta"],
-    facts,
+    read: Reader::Json(facts),
     judge,
 };
 
-fn facts(body: &Canonical) -> Facts {
-    let mut request = Request::new(body);
+fn facts(body: &Canonical, place: &Place<'_>) -> Facts {
+    let mut request = Request::new(body, place);
+    request.read_variant();
     request.refuse_set("previous_response_id", Bypass::PreviousResponse);
     request.refuse_set("conversation", Bypass::Conversation);
     request.refuse_switched_on("background", Bypass::Background);
@@ -63,19 +66,23 @@ fn facts(body: &Canonical) -> Facts {
     request.facts()
 }
 
-fn judge(_: &Facts, form: Form) -> Box<dyn Judge> {
+fn judge(_: &Facts, form: Form, worth: Worth) -> Option<Box<dyn Judge>> {
     match form {
-        Form::Stream => StreamJudge::boxed(Rules::default()),
-        Form::Json => JsonJudge::boxed(read),
+        Form::Stream => Some(StreamJudge::boxed(Rules {
+            output: Output::default(),
+            worth,
+        })),
+        Form::Json => Some(JsonJudge::boxed(move |body| read(body, worth))),
+        Form::Lines | Form::Text | Form::Binary => None,
     }
 }
 
-fn read(body: &str) -> Result<Reading, serde_json::Error> {
+fn read(body: &str, worth: Worth) -> Result<Reading, serde_json::Error> {
     let Object(response) = serde_json::from_str::<Object<Response<'_>>>(body)?;
     let mut found = Output::default();
     found.add(response.output.as_deref().unwrap_or_default());
     Ok((
-        response.completed().and_then(|()| found.check()),
+        response.completed().and_then(|()| found.check(worth)),
         response.usage(),
     ))
 }
@@ -137,6 +144,7 @@ struct Part {
 #[derive(Default)]
 struct Output {
     filled: bool,
+    refused: bool,
     bad_call: bool,
 }
 
@@ -146,8 +154,9 @@ impl Output {
             self.filled |= match text(&item.kind) {
                 "reasoning" => false,
                 "message" => {
-                    let mut parts = item.content.iter().flatten();
-                    parts.any(|Object(part)| any_filled(&[&part.text, &part.refusal]))
+                    let parts = || item.content.iter().flatten();
+                    self.refused |= parts().any(|Object(part)| any_filled(&[&part.refusal]));
+                    parts().any(|Object(part)| any_filled(&[&part.text, &part.refusal]))
                 }
                 "function_call" => {
                     let arguments = item.arguments.as_ref();
@@ -159,12 +168,14 @@ impl Output {
         }
     }
 
-    fn check(&self) -> Result<(), Fault> {
-        match (self.bad_call, self.filled) {
-            (true, _) => Err(Fault::BadToolCall),
-            (false, false) => Err(Fault::Empty),
-            (false, true) => Ok(()),
-        }
+    fn check(&self, worth: Worth) -> Result<(), Fault> {
+        let faults = [
+            (self.bad_call, Fault::BadToolCall),
+            (self.refused, Fault::Refused),
+            (!self.filled, Fault::Empty),
+        ];
+        let mut met = faults.into_iter().filter(|(met, _)| *met);
+        met.try_for_each(|(_, fault)| worth.check(fault))
     }
 }
 
@@ -189,9 +200,9 @@ struct TextDelta {
 }
 
 /// Output is looked for in the items as well as in the last event: some servers leave it out there.
-#[derive(Default)]
 struct Rules {
     output: Output,
+    worth: Worth,
 }
 
 impl Rules {
@@ -250,6 +261,6 @@ impl StreamRules for Rules {
     }
 
     fn complete(&self) -> Result<(), Fault> {
-        self.output.check()
+        self.output.check(self.worth)
     }
 }

@@ -27,8 +27,10 @@ const LENGTH: &[&str] = &[
     "max_tokens",
     "model_context_window_exceeded",
 ];
-/// By which it says that the answer was held back: OpenAI, GLM, Anthropic.
-const FILTERED: &[&str] = &["content_filter", "sensitive", "refusal"];
+/// By which it says that the answer was held back: OpenAI, GLM.
+const FILTERED: &[&str] = &["content_filter", "sensitive"];
+/// By which it says that the model refused: Anthropic.
+const REFUSED: &[&str] = &["refusal"];
 /// By which it says that the turn goes on: Anthropic.
 const UNFINISHED: &[&str] = &["pause_turn"];
 
@@ -38,6 +40,7 @@ pub(super) fn end_fault(reason: &str) -> Option<Fault> {
         (FAILED, Fault::ErrorFinish),
         (LENGTH, Fault::Length),
         (FILTERED, Fault::Filtered),
+        (REFUSED, Fault::Refused),
         (UNFINISHED, Fault::IncompleteStatus),
     ];
     table

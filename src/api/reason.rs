@@ -48,8 +48,10 @@ labels! {
         AfterEnd = "after-end",
         /// Complete, but ended by a limit on tokens.
         Length = "length",
-        /// Complete, but ended by a filter or refused.
+        /// Complete, but ended by a filter.
         Filtered = "filtered",
+        /// Complete, but the model refused to answer.
+        Refused = "refused",
         /// Complete, but a choice or message holds nothing a user or tool could take.
         Empty = "empty",
         /// Complete, but the arguments of a tool call are not JSON.
@@ -66,13 +68,13 @@ labels! {
         NoModel = "no-model",
         /// `stream` is neither a boolean nor null.
         OddStream = "odd-stream",
-        /// `n` is not a positive integer, or asks for more choices than can be counted.
+        /// `n` (`candidateCount`) is not a positive integer, is there twice, or asks for more choices than can be counted.
         OddN = "odd-n",
         /// `prompt` is of an unknown shape, so that the number of choices is unknown.
         OddPrompt = "odd-prompt",
-        /// `store`: the provider keeps the answer for later use of its id.
+        /// `store`, `outputConfig`: the provider keeps the answer for later use.
         Store = "store",
-        /// `previous_response_id`: state at the provider.
+        /// `previous_response_id`, `continuationToken`: state at the provider.
         PreviousResponse = "previous-response",
         /// `conversation`: state at the provider, changed by the request.
         Conversation = "conversation",
@@ -92,6 +94,10 @@ labels! {
         McpServers = "mcp-servers",
         /// `container`: state at the provider.
         Container = "container",
+        /// `cachedContent`: the begin of the prompt lies at the provider.
+        CachedContent = "cached-content",
+        /// Nothing is asked: the server loads or unloads the model.
+        ModelLoad = "model-load",
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::texts::Texts;
 use super::wire::{Object, Text, text};
-use super::{Bypass, Facts};
+use super::{Bypass, Facts, Form, Place, Variant};
 use crate::key::canonical::Canonical;
 
 /// How an id of a file at the provider shows in canonical JSON. Quotes inside of strings are
@@ -19,24 +19,69 @@ pub(super) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Reads what all APIs share: `model` and `stream`.
-    pub(super) fn new(body: &'a Canonical) -> Request<'a> {
+    /// Reads what all APIs share: the model.
+    pub(super) fn new(body: &'a Canonical, place: &Place<'_>) -> Request<'a> {
+        let model = match body.get("model") {
+            None => place.model.map(str::to_owned),
+            Some(model) => serde_json::from_slice::<String>(model).ok(),
+        };
+        Request::for_model(body, model)
+    }
+
+    /// The same for an API whose paths name the model, whatever the body says.
+    pub(super) fn in_place(body: &'a Canonical, place: &Place<'_>) -> Request<'a> {
+        Request::for_model(body, place.model.map(str::to_owned))
+    }
+
+    fn for_model(body: &'a Canonical, model: Option<String>) -> Request<'a> {
         let mut request = Request {
             body,
             facts: Facts::default(),
         };
-        request.facts.model = body
-            .get("model")
-            .and_then(|model| serde_json::from_slice::<String>(model).ok())
-            .filter(|model| !model.is_empty());
-        request.facts.stream = body.get("stream") == Some(b"true");
+        request.facts.variant = Variant::InBody;
+        request.facts.model = model.filter(|model| !model.is_empty());
         request.refuse_if(request.facts.model.is_none(), Bypass::NoModel);
-        let odd = !matches!(
-            body.get("stream"),
-            None | Some(b"true" | b"false" | b"null")
-        );
-        request.refuse_if(odd, Bypass::OddStream);
         request
+    }
+
+    /// Reads `stream` of an API that streams events if it is true.
+    pub(super) fn read_stream(&mut self) {
+        let stream = self.body.get("stream");
+        if stream == Some(b"true") {
+            self.facts.form = Form::Stream;
+        }
+        let odd = !matches!(stream, None | Some(b"true" | b"false" | b"null"));
+        self.refuse_if(odd, Bypass::OddStream);
+    }
+
+    /// Reads `stream` of an API that answers in lines unless it is false, and in whose grammar it is
+    /// framing.
+    pub(super) fn read_lines(&mut self) {
+        let stream = self.body.get("stream");
+        if stream != Some(b"false") {
+            self.facts.form = Form::Lines;
+        }
+        let odd = !matches!(stream, None | Some(b"true" | b"false" | b"null"));
+        self.refuse_if(odd, Bypass::OddStream);
+        self.facts.variant = match self.facts.form {
+            Form::Lines => Variant::Other("lines".to_owned()),
+            _ => Variant::Json,
+        };
+    }
+
+    /// Reads `stream` and `stream_options` of an API in whose grammar both are framing.
+    pub(super) fn read_variant(&mut self) {
+        self.read_stream();
+        let streams = self.facts.form == Form::Stream;
+        self.facts.variant = match (streams, self.body.get("stream_options")) {
+            (false, None | Some(b"null")) => Variant::Json,
+            (true, None | Some(b"null")) => Variant::Stream,
+            (true, Some(br#"{"include_usage":true}"#)) => Variant::StreamUsage,
+            (_, Some(options)) => {
+                let options = String::from_utf8_lossy(options);
+                Variant::Other(format!("stream={streams} {options}"))
+            }
+        };
     }
 
     /// The facts read.
@@ -108,9 +153,18 @@ impl<'a> Request<'a> {
             None | Some(b"null") => Some(1),
             Some(n) => serde_json::from_slice::<u32>(n).ok().filter(|n| *n > 0),
         };
-        let choices = n.and_then(|n| n.checked_mul(prompts));
+        self.set_choices(n.and_then(|n| n.checked_mul(prompts)));
+    }
+
+    /// Notes how many choices were asked for; `None` if nobody can tell.
+    pub(super) fn set_choices(&mut self, choices: Option<u32>) {
         self.refuse_if(choices.is_none(), Bypass::OddN);
         self.facts.choices = choices.unwrap_or(1);
+    }
+
+    /// Notes the form the answer is asked for in.
+    pub(super) fn set_form(&mut self, form: Form) {
+        self.facts.form = form;
     }
 
     /// Notes how many items were asked for.
@@ -122,6 +176,11 @@ impl<'a> Request<'a> {
     /// strings or of token arrays is as many as it has entries. `None` for anything else.
     pub(super) fn texts(&self, key: &str) -> Option<u32> {
         serde_json::from_slice::<Texts>(self.body.get(key)?).ok()?.0
+    }
+
+    /// True if the field is absent, null, or an empty string or array.
+    pub(super) fn is_empty(&self, key: &str) -> bool {
+        matches!(self.body.get(key), None | Some(b"null" | br#""""# | b"[]"))
     }
 
     /// True if the field is absent or null.

@@ -13,6 +13,12 @@ pub(super) trait StreamRules: Send + Sync {
         false
     }
 
+    /// True if the stream may be over here although no event said so: for grammars whose streams end
+    /// with the body.
+    fn may_end_here(&self) -> bool {
+        false
+    }
+
     /// Asked once the stream has ended well: did everything come that had to?
     fn complete(&self) -> Result<(), Fault>;
 }
@@ -40,6 +46,33 @@ impl Seen {
     pub(super) fn spent(&mut self, usage: Option<Usage>) {
         self.usage = usage.or(self.usage);
     }
+
+    /// Gives the next event to the rules, unless the stream has ended.
+    pub(super) fn take(&mut self, event: Event<'_>, rules: &mut impl StreamRules) {
+        match self.ended {
+            false => rules.event(event, self),
+            true if rules.may_follow_end(event) => {}
+            true => self.fail(Fault::AfterEnd),
+        }
+    }
+
+    /// The verdict once the body is over. `framed`: it ends on a boundary of its framing.
+    pub(super) fn verdict(
+        self,
+        rules: &impl StreamRules,
+        framed: bool,
+        overflowed: bool,
+    ) -> Verdict {
+        let whole = framed && (self.ended || rules.may_end_here());
+        let cut = !whole && !overflowed;
+        let keep = match self.fault {
+            Some(fault) => Err(fault),
+            None if overflowed => Err(Fault::TooLarge),
+            None if cut => Err(Fault::Cut),
+            None => rules.complete(),
+        };
+        Verdict::new(keep, cut, self.usage)
+    }
 }
 
 /// A judge of event streams.
@@ -66,11 +99,7 @@ impl<R: StreamRules> Judge for StreamJudge<R> {
             seen,
             rules,
         } = self;
-        framer.push(chunk, &mut |event| match seen.ended {
-            false => rules.event(event, seen),
-            true if rules.may_follow_end(event) => {}
-            true => seen.fail(Fault::AfterEnd),
-        });
+        framer.push(chunk, &mut |event| seen.take(event, rules));
     }
 
     fn finish(self: Box<Self>) -> Verdict {
@@ -80,14 +109,6 @@ impl<R: StreamRules> Judge for StreamJudge<R> {
             rules,
         } = *self;
         let overflowed = framer.overflowed();
-        let whole = framer.finish() && seen.ended;
-        let cut = !whole && !overflowed;
-        let keep = match seen.fault {
-            Some(fault) => Err(fault),
-            None if overflowed => Err(Fault::TooLarge),
-            None if cut => Err(Fault::Cut),
-            None => rules.complete(),
-        };
-        Verdict::new(keep, cut, seen.usage)
+        seen.verdict(&rules, framer.finish(), overflowed)
     }
 }

@@ -1,20 +1,17 @@
 //! What the tests of all grammars share, and what holds for all APIs.
 
 use super::*;
-use crate::key::canonical::{Sorting, canonicalize};
 
 pub(super) type Keep = Result<(), &'static str>;
 
 /// Facts of a request body.
 pub(super) fn facts(api: Api, json: &str) -> Facts {
-    match canonicalize(
-        json.as_bytes(),
-        api.ignored_fields(),
-        Sorting::Within(api.sorted_fields()),
-    ) {
-        Ok(body) => api.facts(&body),
-        Err(_) => panic!("not canonical: {json}"),
+    let question = api.question(&Place::default(), json.as_bytes());
+    match question.digest {
+        Ok(_) => assert_eq!(question.facts.bypass, None),
+        Err(reason) => assert_eq!(question.facts.bypass, Some(reason), "{json}"),
     }
+    question.facts
 }
 
 /// The bypass reason of a request body made of a model and these members.
@@ -38,7 +35,7 @@ pub(super) fn events(events: &[(&str, &str)]) -> String {
 }
 
 fn judged(api: Api, asked: &Facts, form: Form, chunks: &[&[u8]]) -> Verdict {
-    let mut judge = api.judge(asked, form);
+    let mut judge = api.judge(asked, form, Worth::default()).unwrap();
     chunks.iter().for_each(|chunk| judge.push(chunk));
     judge.finish()
 }
@@ -70,6 +67,15 @@ pub(super) fn check_stream(api: Api, asked: &Facts, body: &str, keep: Keep, cut:
         let body = format!("\u{feff}: OPENROUTER PROCESSING\n\n: again\n{body}");
         let found = verdict(api, asked, Form::Stream, &body);
         assert_eq!((found.keep, found.cut), expected, "{body:?}");
+    }
+}
+
+/// The verdict on an answer in lines.
+pub(super) fn check_lines(api: Api, body: &str, keep: Keep, cut: bool) {
+    for line_end in ["\n", "\r\n"] {
+        let body = body.replace('\n', line_end);
+        let found = verdict(api, &Facts::default(), Form::Lines, &body);
+        assert_eq!((found.keep, found.cut), (keep, cut), "{body:?}");
     }
 }
 
@@ -113,10 +119,30 @@ fn paths_and_labels_lead_to_the_api_and_to_no_other() {
         (Api::OpenAiEmbeddings, "embeddings", "embeddings"),
         (Api::OpenAiResponses, "responses", "responses"),
         (Api::AnthropicMessages, "messages", "messages"),
+        (
+            Api::GeminiGenerate,
+            "models/m:generateContent",
+            "generate_content",
+        ),
+        (
+            Api::GeminiStream,
+            "models/m:streamGenerateContent",
+            "stream_generate_content",
+        ),
+        (Api::GeminiEmbed, "models/m:embedContent", "embed_content"),
+        (
+            Api::GeminiCountTokens,
+            "models/m:countTokens",
+            "gemini_count_tokens",
+        ),
+        (Api::OllamaChat, "api/chat", "ollama_chat"),
+        (Api::OllamaGenerate, "api/generate", "ollama_generate"),
+        (Api::OllamaEmbed, "api/embed", "ollama_embed"),
     ];
     assert_eq!(table.map(|(api, ..)| api), Api::ALL);
     for (api, path, label) in table {
-        assert_eq!(Api::from_path(path), Some(api));
+        let model = path.contains(":").then_some("m");
+        assert_eq!(Api::from_path(path), Some((api, model)));
         assert_eq!(api.label(), label);
     }
     for path in [
@@ -137,7 +163,7 @@ fn ignored_fields_and_key_headers_change_only_with_the_version() {
     let ids = ["user", "safety_identifier", "metadata", "prompt_cache_key"];
     let with_retention = [&ids[..], &["prompt_cache_retention"]].concat();
     assert_eq!(
-        IGNORED_FIELDS_VERSION, 1,
+        IGNORED_FIELDS_VERSION, 2,
         "on a change below, raise the version and mend this"
     );
     assert_eq!(Api::OpenAiChat.ignored_fields(), with_retention);
@@ -145,18 +171,53 @@ fn ignored_fields_and_key_headers_change_only_with_the_version() {
     assert_eq!(Api::OpenAiEmbeddings.ignored_fields(), ["user"]);
     assert_eq!(Api::OpenAiResponses.ignored_fields(), with_retention);
     assert_eq!(Api::AnthropicMessages.ignored_fields(), ["metadata"]);
-    for api in Api::ALL {
-        let headers = match api {
-            Api::AnthropicMessages => &["anthropic-version", "anthropic-beta"][..],
-            _ => &["openai-beta"][..],
-        };
-        assert_eq!(api.key_headers(), headers);
+    for api in [Api::GeminiGenerate, Api::GeminiStream] {
+        assert_eq!(api.ignored_fields(), ["labels"]);
     }
+    for api in [Api::GeminiEmbed, Api::GeminiCountTokens] {
+        assert!(api.ignored_fields().is_empty());
+    }
+    for api in [Api::OllamaChat, Api::OllamaGenerate, Api::OllamaEmbed] {
+        assert_eq!(api.ignored_fields(), ["keep_alive"]);
+    }
+    let headers = [
+        "anthropic-beta",
+        "anthropic-version",
+        "openai-beta",
+        "x-anthropic-beta",
+    ];
+    assert_eq!(Api::OpenAiChat.key_headers(), headers);
 }
 
 #[test]
+fn only_plain_json_is_read() {
+    for (content_type, read) in [
+        ("application/json", true),
+        ("Application/JSON; charset=utf-8", true),
+        ("application/json;charset=\"UTF-8\"", true),
+        ("application/json; charset=utf-16", false),
+        ("application/json; charset=iso-8859-1", false),
+        ("application/json; profile=x", false),
+        ("application/vnd.x+json", false),
+        ("text/plain", false),
+        ("", false),
+    ] {
+        assert_eq!(Api::OpenAiChat.takes(content_type), read, "{content_type}");
+    }
+}
+
+/// The APIs whose bodies name the model and stream events if they say so.
+const BODY_SAYS_ALL: [Api; 5] = [
+    Api::OpenAiChat,
+    Api::OpenAiCompletions,
+    Api::OpenAiEmbeddings,
+    Api::OpenAiResponses,
+    Api::AnthropicMessages,
+];
+
+#[test]
 fn every_request_names_its_model_and_says_how_to_stream() {
-    for api in Api::ALL {
+    for api in BODY_SAYS_ALL {
         for (json, model, stream, bypass) in [
             (r#"{"model":"a-1"}"#, Some("a-1"), false, None),
             (r#"{"model":"\u00e9\n"}"#, Some("é\n"), false, None),
@@ -188,15 +249,49 @@ fn every_request_names_its_model_and_says_how_to_stream() {
             (r#"{"model":7,"stream":7}"#, None, false, Some("no-model")),
             ("{}", None, false, Some("no-model")),
         ] {
-            let expected = Facts {
-                model: model.map(str::to_owned),
-                stream,
-                bypass,
-                ..Facts::default()
-            };
-            assert_eq!(facts(api, json), expected, "{api:?} {json}");
+            let found = facts(api, json);
+            let streams = found.form == Form::Stream;
+            let found = (found.model.as_deref(), streams, found.bypass);
+            assert_eq!(found, (model, stream, bypass), "{api:?} {json}");
         }
     }
+}
+
+#[test]
+fn forms_have_keys_of_their_own_and_odd_options_as_well() {
+    for (options, tag) in [
+        (r#""a":1"#, "json"),
+        (r#""stream":false"#, "json"),
+        (r#""stream":null,"stream_options":null"#, "json"),
+        (r#""stream":true"#, "stream"),
+        (r#""stream":true,"stream_options":null"#, "stream"),
+        (
+            r#""stream":true,"stream_options":{"include_usage":true}"#,
+            "stream+usage",
+        ),
+        (
+            r#""stream":true,"stream_options":{"include_usage":false}"#,
+            r#"stream=true {"include_usage":false}"#,
+        ),
+        (
+            r#""stream_options":{"include_usage":true}"#,
+            r#"stream=false {"include_usage":true}"#,
+        ),
+    ] {
+        let body = format!(r#"{{"model":"m",{options}}}"#);
+        let plain = Api::OpenAiChat.question(&Place::default(), br#"{"model":"m"}"#);
+        let question = Api::OpenAiChat.question(&Place::default(), body.as_bytes());
+        assert_eq!(question.facts.variant.tag(), tag, "{body}");
+        if tag != "json" || options.contains("stream") {
+            assert_eq!(question.digest, plain.digest, "{body}");
+        }
+    }
+}
+
+/// True if the API answers with events.
+fn streams_events(api: Api) -> bool {
+    let judge = api.judge(&Facts::default(), Form::Stream, Worth::default());
+    judge.is_some() && api != Api::OpenAiEmbeddings
 }
 
 #[test]
@@ -233,7 +328,7 @@ fn no_api_keeps_an_answer_that_is_nothing_of_its_own() {
             found.keep.is_err() && !found.cut,
             "{api:?} keeps an empty object"
         );
-        if api != Api::OpenAiEmbeddings {
+        if streams_events(api) {
             check_stream(api, &asked, "", Err("cut"), true);
             check_stream(api, &asked, "\n\n\n", Err("cut"), true);
             check_stream(api, &asked, ": only a comment\n\n", Err("cut"), true);
@@ -255,7 +350,7 @@ fn bytes_that_are_no_text_are_not_kept() {
         };
         let found = judged(api, &asked, Form::Json, &[b"{\"a\":\"\xff\"}"]);
         assert_eq!(found.keep, Err("not-json"), "{api:?}");
-        if api != Api::OpenAiEmbeddings {
+        if streams_events(api) {
             let found = judged(
                 api,
                 &asked,
@@ -269,7 +364,9 @@ fn bytes_that_are_no_text_are_not_kept() {
 
 #[test]
 fn an_event_beyond_the_limit_is_neither_kept_nor_called_cut() {
-    let mut judge = Api::OpenAiChat.judge(&Facts::default(), Form::Stream);
+    let mut judge = Api::OpenAiChat
+        .judge(&Facts::default(), Form::Stream, Worth::default())
+        .unwrap();
     let piece = vec![b'x'; 1 << 20];
     judge.push(b"data: ");
     (0..=sse::EVENT_BYTES_MAX >> 20).for_each(|_| judge.push(&piece));

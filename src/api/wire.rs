@@ -107,6 +107,12 @@ impl Count {
     pub(super) fn or(self, earlier: Count) -> Count {
         Count(self.0.or(earlier.0))
     }
+
+    /// Both together; an absent one counts nothing beside one that is there.
+    pub(super) fn plus(self, other: Count) -> Count {
+        let both = self.0.zip(other.0).map(|(a, b)| a.saturating_add(b));
+        Count(both.or(self.0).or(other.0))
+    }
 }
 
 impl<'de> Deserialize<'de> for Count {

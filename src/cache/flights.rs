@@ -158,6 +158,11 @@ pub struct FillGuard {
 }
 
 impl FillGuard {
+    /// Whether others can join it. A fill that nobody waits for is only worth it then.
+    pub fn is_open_to_others(&self) -> bool {
+        self.key.is_some()
+    }
+
     /// The flight to fill.
     pub fn flight(&self) -> &Arc<Flight> {
         &self.flight

@@ -5,17 +5,17 @@
 //! answered from here directly, since they need what pingora's hit path does not offer: following
 //! from before the first byte, racing the client's disconnect, and telling an end from a break.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use crate::key::Key;
 use crate::metrics::Metrics;
 use crate::store::Store;
 pub use crate::store::now_ms;
 use crate::store::record::Record;
 use crate::tenant::Tenant;
+pub use delivered::Delivered;
 use flights::{FlightLimits, Flights, Joined, Lead};
+use std::sync::Arc;
 
+mod delivered;
 pub mod flight;
 pub mod flights;
 pub mod record_miss;
@@ -27,28 +27,25 @@ pub mod storage;
 pub struct Cache {
     store: Store,
     flights: Arc<Flights>,
-    ttl: Duration,
+    delivered: Delivered,
     metrics: Arc<Metrics>,
 }
 
 impl Cache {
-    /// A cache over an open store. `ttl`: for how long an answer is fresh.
-    pub fn new(store: Store, ttl: Duration, limits: FlightLimits, metrics: Arc<Metrics>) -> Cache {
+    /// A cache over an open store.
+    pub fn new(store: Store, limits: FlightLimits, metrics: Arc<Metrics>) -> Cache {
         let flights = Flights::new(limits, metrics.clone());
         Cache {
             store,
             flights,
-            ttl,
+            delivered: Delivered::default(),
             metrics,
         }
     }
 
-    /// The fresh entry of `key`, from memory or from disk.
+    /// The entry of `key`, fresh or not, from memory or from disk.
     pub async fn lookup(&self, key: &Key) -> Option<Arc<Record>> {
         let (record, tier) = self.store.get(key).await?;
-        if !record.is_fresh(now_ms()) {
-            return None;
-        }
         self.metrics.tier_hits(tier).inc();
         Some(record)
     }
@@ -57,6 +54,11 @@ impl Cache {
     pub fn join(&self, key: Key, tenant: Tenant) -> Joined {
         let stored = || self.store.get_hot(&key).filter(|r| r.is_fresh(now_ms()));
         self.flights.join(key, tenant, stored)
+    }
+
+    /// Follows the fill of `key`, or begins one whatever is stored.
+    pub fn join_anew(&self, key: Key, tenant: Tenant) -> Joined {
+        self.flights.join(key, tenant, || None)
     }
 
     /// Begins a fill whatever is stored or on its way.
@@ -79,8 +81,8 @@ impl Cache {
         &self.metrics
     }
 
-    /// For how long an answer is fresh.
-    pub fn ttl(&self) -> Duration {
-        self.ttl
+    /// Which answers clients were given lately.
+    pub fn delivered(&self) -> &Delivered {
+        &self.delivered
     }
 }

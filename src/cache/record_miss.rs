@@ -2,17 +2,20 @@
 //! says that it is complete, one record.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::StatusCode;
 use parking_lot::Mutex;
 use pingora_cache::storage::{HandleMiss, MissFinishType};
-use pingora_core::Result;
+use pingora_core::{Error, ErrorType, Result};
 
 use super::flight::{End, Flight, Head};
 use super::{Cache, now_ms};
-use crate::api::{Api, Facts, Judge, Verdict};
+use crate::api::items::{self, Text};
+use crate::api::{Api, Facts, Form, Judge, Verdict, Worth};
+use crate::coding::{Coding, Decoder};
 use crate::config::Rate;
 use crate::error::ApiError;
 use crate::key::Key;
@@ -27,10 +30,18 @@ const JUDGED_IN_PLACE_MAX: usize = 1 << 20;
 pub struct FillSubject {
     /// The key the answer is kept under, `None` if it must not be kept.
     pub key: Option<Key>,
+    /// For how long the answer is fresh.
+    pub ttl: Duration,
+    /// Older answers in other forms, which go when this one is kept.
+    pub replaces: Vec<Key>,
+    /// The texts of an embeddings request, each kept under a key of its own as well.
+    pub items: Vec<(Key, Text)>,
     /// The API that was asked.
     pub api: Api,
     /// What the request said.
     pub facts: Facts,
+    /// Which bad answers are kept all the same.
+    pub worth: Worth,
     /// Name of the upstream, a metric label.
     pub upstream: String,
     /// What its tokens cost.
@@ -48,6 +59,8 @@ pub struct Recorder {
     /// Why the answer will not be kept, as soon as that is known.
     refused: Option<&'static str>,
     judge: Option<Box<dyn Judge>>,
+    /// Where the upstream compresses although it was asked not to.
+    decoder: Option<Decoder>,
     status: u16,
     stream: bool,
     content_length: Option<u64>,
@@ -65,6 +78,7 @@ impl Recorder {
             subject,
             refused: None,
             judge: None,
+            decoder: None,
             status: 0,
             stream: false,
             content_length: None,
@@ -91,30 +105,40 @@ impl Recorder {
         self.close_delimited = content_length.is_none()
             && !headers.contains_key(http::header::TRANSFER_ENCODING)
             && head.version != http::Version::HTTP_2;
+        self.decoder = Coding::of(headers).and_then(|coding| Decoder::new(coding).ok());
         let form = policy::answer_form(headers);
         // Every complete answer is judged, kept or not: its usage is what was paid for.
-        self.judge = form.map(|form| self.subject.api.judge(&self.subject.facts, form));
-        self.stream = form == Some(crate::api::Form::Stream);
+        let worth = self.subject.worth;
+        let judge = |form| self.subject.api.judge(&self.subject.facts, form, worth);
+        self.judge = form.and_then(judge);
+        self.stream = matches!(form, Some(Form::Stream | Form::Lines));
         self.refused = if self.subject.key.is_none() {
             Some("bypass")
         } else if head.status != StatusCode::OK {
             // Other kinds of success are parts of an answer, or promises of one.
             Some("status")
-        } else if policy::is_encoded(headers) {
+        } else if policy::is_encoded(headers) && self.decoder.is_none() {
             Some("encoded")
-        } else if form.is_none() {
+        } else if self.judge.is_none() {
             Some("content-type")
-        } else if self.stream != self.subject.facts.stream {
+        } else if form != Some(self.subject.facts.form) {
             Some("other-form")
+        } else if self.close_delimited && !form.is_some_and(Form::tells_its_end) {
+            Some("cut")
         } else {
             None
         };
+        let mut own_headers = policy::end_to_end_headers(headers);
+        if self.decoder.is_some() {
+            own_headers.retain(|(name, _)| name != http::header::CONTENT_ENCODING);
+        }
+        let decodes = self.decoder.is_some();
         self.flight.begin(Head {
             status: self.status,
-            headers: policy::end_to_end_headers(headers),
+            headers: own_headers,
             shared_headers: policy::shared_headers(self.status, headers),
             // A counted body is collected before it is sent, which would hold events back.
-            content_length: content_length.filter(|_| !self.stream),
+            content_length: content_length.filter(|_| !self.stream && !decodes),
         });
     }
 
@@ -127,8 +151,40 @@ impl Recorder {
         self.judge.take().map_or(unread, |judge| judge.finish())
     }
 
+    /// Takes a piece of the body as it came; false if it cannot be read.
+    async fn push(&mut self, data: Bytes, last: bool) -> bool {
+        let Some(decoder) = &mut self.decoder else {
+            if let Some(judge) = &mut self.judge {
+                judge.push(&data);
+            }
+            self.flight.push(data, last).await;
+            return true;
+        };
+        let mut pieces = Vec::new();
+        let decoded = decoder.push(&data, &mut |piece| {
+            pieces.push(Bytes::copy_from_slice(piece));
+            Ok(())
+        });
+        let count = pieces.len();
+        for (at, piece) in pieces.into_iter().enumerate() {
+            if let Some(judge) = &mut self.judge {
+                judge.push(&piece);
+            }
+            self.flight.push(piece, last && at + 1 == count).await;
+        }
+        decoded.is_ok()
+    }
+
     /// Judges the answer, keeps it if it is worth it, and only then tells followers of the end.
     fn finish(mut self) -> usize {
+        let garbled = self
+            .decoder
+            .as_ref()
+            .is_some_and(|decoder| !decoder.is_done());
+        if garbled && self.received > 0 {
+            self.flight.end(End::Broken("bad-encoding"));
+            return 0;
+        }
         let verdict = self.verdict();
         let usage = verdict.usage.map(|u| (u.input, u.output));
         let metrics = self.cache.metrics();
@@ -164,9 +220,12 @@ impl Recorder {
             return Err("too-large");
         };
         let stored_ms = now_ms();
-        let ttl_ms = u64::try_from(self.cache.ttl().as_millis()).unwrap_or(u64::MAX);
+        let ttl_ms = u64::try_from(self.subject.ttl.as_millis()).unwrap_or(u64::MAX);
         let size = body.len();
-        self.cache.store().put(Arc::new(Record {
+        for older in &self.subject.replaces {
+            self.cache.store().remove(older);
+        }
+        let record = Record {
             key,
             stored_ms,
             expires_ms: stored_ms.saturating_add(ttl_ms),
@@ -176,8 +235,29 @@ impl Recorder {
             body,
             chunks,
             usage,
-        }));
+        };
+        self.keep_items(&record);
+        self.cache.store().put(Arc::new(record));
         Ok(size)
+    }
+
+    /// Keeps each text of an embeddings request by itself, where the answer can be taken apart.
+    fn keep_items(&self, whole: &Record) {
+        let texts: Vec<Text> = self.subject.items.iter().map(|(_, text)| *text).collect();
+        if texts.is_empty() {
+            return;
+        }
+        let pieces = items::take_apart(&whole.body, &texts).unwrap_or_default();
+        for ((key, _), piece) in self.subject.items.iter().zip(pieces) {
+            let Some(body) = piece.to_bytes() else { return };
+            self.cache.store().put(Arc::new(Record {
+                key: *key,
+                body: Bytes::from(body),
+                chunks: Vec::new(),
+                usage: piece.tokens().map(|tokens| (tokens, 0)),
+                ..whole.clone()
+            }));
+        }
     }
 }
 
@@ -200,10 +280,13 @@ impl HandleMiss for RecordMiss {
         self.0.received += data.len();
         // Over HTTP/2 the end may come in a frame of its own, behind the last byte.
         let last = eof || self.0.content_length == Some(self.0.received as u64);
-        if let Some(judge) = &mut self.0.judge {
-            judge.push(&data);
+        if !self.0.push(data, last).await {
+            self.0.flight.end(End::Broken("bad-encoding"));
+            return Error::e_explain(
+                ErrorType::ReadError,
+                "the answer is not in its content coding",
+            );
         }
-        self.0.flight.push(data, last).await;
         Ok(())
     }
 

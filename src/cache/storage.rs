@@ -13,9 +13,9 @@ use pingora_cache::trace::SpanHandle;
 use pingora_cache::{CacheKey, CacheMeta};
 use pingora_core::{Error, ErrorType, Result};
 
-use super::Cache;
 use super::record_miss::{RecordMiss, RecorderSlot};
 use super::replay::Replay;
+use super::{Cache, now_ms};
 use crate::key::Key;
 use crate::store::record::Record;
 
@@ -52,6 +52,9 @@ impl Storage for Cache {
         let Some(record) = Cache::lookup(self, &key).await else {
             return Ok(None);
         };
+        if !record.is_fresh(now_ms()) {
+            return Ok(None);
+        }
         let meta = meta_of(&record)?;
         Ok(Some((meta, Box::new(Replay::new(record)))))
     }

@@ -9,15 +9,17 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::error::Problems;
-use super::file::{self, File, LogLevel, Scope};
+use super::file::{self, File, LogLevel};
 use super::path::Path;
 use super::units::{Bytes, Span};
-use super::{Cache, Config, Limits, Log, Server, Store, Tracing};
+use super::{Config, Limits, Log, Server, Store, Tracing};
 
+mod cache;
 mod pem;
 mod secret;
 mod upstream;
 
+pub use cache::APIS;
 pub use secret::Secret;
 
 /// The most worker threads; more than this is a slip of the hand.
@@ -32,7 +34,7 @@ pub fn build(file: &File, env: &BTreeMap<String, String>, problems: &mut Problem
     Config {
         limits: limits(&file.limits, problems),
         upstreams: upstream::build(file, &server, env, problems),
-        cache: cache(&file.cache, problems),
+        cache: cache::build(file, problems),
         store: store(&file.store, problems),
         log: log(&file.log),
         tracing: tracing(file.tracing.as_ref(), &server, problems),
@@ -86,6 +88,7 @@ fn server(file: &file::Server, problems: &mut Problems) -> Server {
             Span::secs(1),
             problems,
         ),
+        compression: file.compression.0,
     }
 }
 
@@ -113,22 +116,6 @@ fn limits(file: &file::Limits, problems: &mut Problems) -> Limits {
         fills_max: file.fills_max,
         fill_detached_max: time("fill_detached_max", file.fill_detached_max),
         write_timeout: time("write_timeout", file.write_timeout),
-    }
-}
-
-fn cache(file: &file::Cache, problems: &mut Problems) -> Cache {
-    if file.scope == Scope::Shared && !file.trust_network.0 {
-        let message = "anyone who can reach this port would read every answer; if that is meant, say \
-                       `trust_network: true` beside it, else write `scope: credential`";
-        problems.report(&Path::from(["cache", "scope"]), message);
-    }
-    Cache {
-        default_on: file.default_on.0,
-        scope: file.scope,
-        trust_network: file.trust_network.0,
-        ttl: positive(&Path::from(["cache", "ttl"]), file.ttl, problems),
-        abandoned: file.abandoned,
-        error_linger: file.error_linger.0,
     }
 }
 

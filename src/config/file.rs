@@ -4,16 +4,13 @@
 //! Nothing is required here, so that one missing key does not hide the errors of others;
 //! [`super::build`] says what is missing.
 
-use std::fmt;
-use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
+use super::sections::{optional_section, section, sections, value};
 use super::units::{Address, Bytes, List, OnOff, Span};
 
 /// Configuration of llm-cache-server.
@@ -70,6 +67,8 @@ pub struct Server {
     pub shutdown_deadline: Span,
     /// How long an idle client connection is kept open; at least 1s.
     pub keepalive: Span,
+    /// Answers from the cache are compressed for clients that accept it (zstd, br, gzip).
+    pub compression: OnOff,
 }
 
 /// A certificate and its key, both in PEM files.
@@ -183,13 +182,93 @@ pub struct Cache {
     pub scope: Scope,
     /// Says that everyone who can reach the port may read every answer. `scope: shared` demands it.
     pub trust_network: OnOff,
-    /// How long an answer stays valid.
+    /// How long an answer is fresh.
     pub ttl: Span,
+    /// For so long after that it is still served at once, while one request asks anew.
+    pub stale_while_revalidate: Span,
+    /// For so long after that it is served in the place of a failure of the upstream (429, 5xx, a
+    /// timeout, no connection).
+    pub stale_if_error: Span,
+    /// Other times for some requests. Of the rules that fit, the first one counts.
+    #[serde(deserialize_with = "sections", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<Rule>")]
+    pub rules: Vec<Option<Rule>>,
+    /// The longest time to live that a client can ask for with `x-llm-cache-ttl`.
+    pub request_ttl_max: Span,
+    /// Complete answers that are kept although a retry might mend them. Empty: none of these kinds.
+    #[serde(skip_serializing_if = "List::is_empty")]
+    pub keep: List<Keep>,
+    /// What a client gets that retries by itself (`x-stainless-retry-count` above 0) and was given
+    /// the stored answer before.
+    pub retries: Retries,
+    /// Embeddings are kept by text, so that only the texts of a batch that are not known are asked
+    /// for.
+    pub embeddings_by_item: OnOff,
     /// What becomes of an answer in flight when all its clients have left.
     pub abandoned: Abandoned,
     /// A failed answer (429, 5xx, no connection) is shared with identical requests arriving so soon
     /// after it, to spare a struggling upstream; 0s: only with those that were waiting.
     pub error_linger: Span,
+}
+
+/// Other times for some requests.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rule {
+    /// Only requests to this upstream.
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub upstream: Option<String>,
+    /// Only requests to this API, by its label in the metrics, such as `embeddings`.
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub api: Option<String>,
+    /// Only requests for these models: patterns with `*` and `?`. Empty: all.
+    #[serde(skip_serializing_if = "List::is_empty")]
+    pub models: List<String>,
+    /// In the place of `cache.ttl`.
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Span")]
+    pub ttl: Option<Span>,
+    /// In the place of `cache.stale_while_revalidate`.
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Span")]
+    pub stale_while_revalidate: Option<Span>,
+    /// In the place of `cache.stale_if_error`.
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Span")]
+    pub stale_if_error: Option<Span>,
+}
+
+/// A kind of complete answer that is not kept unless it is named here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keep {
+    /// Ended by a limit on tokens.
+    Length,
+    /// Ended by a filter.
+    Filtered,
+    /// The model refused.
+    Refused,
+    /// Nothing a user or a tool could take.
+    Empty,
+    /// Arguments of a tool call that are not JSON.
+    BadToolCall,
+    /// An item of a list (embeddings and the like) that is null or empty.
+    NullItem,
+    /// Other items than were asked for.
+    WrongCount,
+}
+
+/// What a client gets that retries by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Retries {
+    /// A new answer: it may be retrying because of the stored one.
+    #[default]
+    Refresh,
+    /// The stored answer.
+    Hit,
 }
 
 /// Who may get the answer to whose question.
@@ -290,6 +369,7 @@ impl Default for Server {
             threads: 0,
             shutdown_deadline: Span::secs(25),
             keepalive: Span::secs(60),
+            compression: OnOff(true),
         }
     }
 }
@@ -325,6 +405,13 @@ impl Default for Cache {
             scope: Scope::default(),
             trust_network: OnOff(false),
             ttl: Span::days(30),
+            stale_while_revalidate: Span::secs(0),
+            stale_if_error: Span::days(1),
+            rules: Vec::new(),
+            request_ttl_max: Span::days(30),
+            keep: List::default(),
+            retries: Retries::default(),
+            embeddings_by_item: OnOff(true),
             abandoned: Abandoned::default(),
             error_linger: Span::millis(200),
         }
@@ -356,66 +443,4 @@ impl<T> Default for List<T> {
     fn default() -> Self {
         Self(Vec::new())
     }
-}
-
-/// A mapping, and nothing else: serde would also take a list of a struct's fields in their order.
-struct Mapping<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for Mapping<T> {
-    type Value = Option<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("keys with values")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Option<T>, E> {
-        Ok(None)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<T>, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map)).map(Some)
-    }
-}
-
-fn optional_section<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    T: Deserialize<'de>,
-    D: Deserializer<'de>,
-{
-    deserializer.deserialize_any(Mapping(PhantomData))
-}
-
-/// A section with nothing in it, as when all its keys are comments, is one of defaults.
-fn section<'de, T, D>(deserializer: D) -> Result<T, D::Error>
-where
-    T: Deserialize<'de> + Default,
-    D: Deserializer<'de>,
-{
-    Ok(optional_section(deserializer)?.unwrap_or_default())
-}
-
-fn sections<'de, T, D>(deserializer: D) -> Result<Vec<Option<T>>, D::Error>
-where
-    T: Deserialize<'de>,
-    D: Deserializer<'de>,
-{
-    #[derive(Deserialize)]
-    #[serde(bound = "T: Deserialize<'de>")]
-    struct Slot<T>(#[serde(deserialize_with = "optional_section")] Option<T>);
-
-    let slots = Option::<Vec<Slot<T>>>::deserialize(deserializer)?;
-    Ok(slots
-        .unwrap_or_default()
-        .into_iter()
-        .map(|slot| slot.0)
-        .collect())
-}
-
-/// A key that may be left out, but not left empty.
-fn value<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    T: Deserialize<'de>,
-    D: Deserializer<'de>,
-{
-    T::deserialize(deserializer).map(Some)
 }

@@ -70,6 +70,10 @@ impl<T> List<T> {
     pub fn of<const N: usize>(items: [T; N]) -> Self {
         Self(items.into_iter().map(Some).collect())
     }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// A value written as one word.

@@ -118,13 +118,28 @@ impl Reject {
     }
 }
 
+/// Keys below which [`Sorting::Within`] goes on sorting: the parts of messages and tool calls. Below
+/// any other the order counts again: tools with their schemas, and arguments that models print in the
+/// order they get them, also come inside messages.
+pub const TRANSPARENT: &[&str] = &[
+    "audio",
+    "cache_control",
+    "content",
+    "file",
+    "function",
+    "function_call",
+    "image_url",
+    "input_audio",
+    "tool_calls",
+];
+
 /// Where the order of an object's members means nothing, so that all orders are one question. The
 /// top level is always sorted.
 #[derive(Clone, Copy, Debug)]
 pub enum Sorting<'a> {
     /// In every object.
     Everywhere,
-    /// Inside these top-level members. Everywhere else the order is part of the question: schemas
+    /// Inside these top-level members, and there below [`TRANSPARENT`] keys. Everywhere else the order is part of the question: schemas
     /// hide under many names, and providers answer in the order of a schema's properties.
     Within(&'a [&'a str]),
 }
@@ -163,8 +178,31 @@ impl Canonical {
         Some(member.value(&self.text))
     }
 
-    /// BLAKE3 of the canonical text.
-    pub fn digest(&self) -> [u8; 32] {
-        *blake3::hash(&self.text).as_bytes()
+    /// BLAKE3 of the canonical text without the top-level members of these keys.
+    pub fn digest_without(&self, keys: &[&str]) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"{");
+        let mut first = true;
+        for member in &self.members {
+            if keys
+                .iter()
+                .any(|key| member.key(&self.text) == key.as_bytes())
+            {
+                continue;
+            }
+            if !first {
+                hasher.update(b",");
+            }
+            hasher.update(member.bytes(&self.text));
+            first = false;
+        }
+        hasher.update(b"}");
+        *hasher.finalize().as_bytes()
+    }
+
+    /// The top-level members, key and value in canonical text, in the order of their keys.
+    pub fn members(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let of = |member: &Member| (member.key(&self.text), member.value(&self.text));
+        self.members.iter().map(of)
     }
 }

@@ -12,7 +12,7 @@ mod tests;
 
 /// What every key begins with. Raised whenever the same request would get another key: all
 /// entries stored before then miss.
-const SCHEMA: &[u8] = b"llm-cache-key/1";
+const SCHEMA: &[u8] = b"llm-cache-key/2";
 
 /// What an answer is stored under: a BLAKE3 digest over everything that may change the answer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -34,7 +34,9 @@ pub struct KeyParts<'a> {
     /// Name and value of the headers that change answers. Their order counts, and so does the
     /// case of their names: the caller hands them over in one fixed way.
     pub headers: &'a [(&'a str, &'a [u8])],
-    /// [`canonical::Canonical::digest`] of the body.
+    /// In which form the answer is asked for, where the body's digest does not say it.
+    pub form: &'a str,
+    /// Digest of the body.
     pub body: &'a [u8; 32],
 }
 
@@ -45,7 +47,7 @@ impl KeyParts<'_> {
         let mut hasher = blake3::Hasher::new();
         hasher.update(SCHEMA);
         hasher.update(self.tenant);
-        for part in [self.upstream, self.api, self.path, self.query] {
+        for part in [self.upstream, self.api, self.path, self.query, self.form] {
             frame(&mut hasher, part.as_bytes());
         }
         hasher.update(&(self.headers.len() as u64).to_le_bytes());

@@ -13,6 +13,7 @@ fn parts() -> KeyParts<'static> {
         path: "chat/completions",
         query: "",
         headers: &[("openai-organization", b"org-1"), ("openai-beta", b"")],
+        form: "json",
         body: &BODY,
     }
 }
@@ -22,8 +23,63 @@ fn parts() -> KeyParts<'static> {
 fn golden() {
     assert_eq!(
         parts().key().to_string(),
-        "86b6366b12e909b2a069a46dfcb3047d22eca2188cbc328c9f4f6bd6887e9e1a"
+        "741cced381135eadae6454c5a55fef5339fb37751f338ba08d8411e87452a693"
     );
+}
+
+/// As above, for parts that are empty, that repeat, and that are not ASCII.
+#[test]
+fn golden_of_other_parts() {
+    let nothing = KeyParts {
+        tenant: &[0; 32],
+        upstream: "",
+        api: "",
+        path: "",
+        query: "",
+        headers: &[],
+        form: "",
+        body: &[0; 32],
+    };
+    let query = KeyParts {
+        query: "api-version=1&b=%2f",
+        ..parts()
+    };
+    let lines = KeyParts {
+        api: "messages/2",
+        path: "/messages",
+        headers: &[
+            ("anthropic-version", b"2023-06-01"),
+            ("anthropic-beta", b"a"),
+            ("anthropic-beta", b"b"),
+        ],
+        ..parts()
+    };
+    let beyond_ascii = KeyParts {
+        upstream: "é https://x/v1",
+        query: "é",
+        headers: &[],
+        ..parts()
+    };
+    for (parts, key) in [
+        (
+            nothing,
+            "16db813c08ff191a449852782e05b5972bea0790f4869416356b2dfc08cd64c1",
+        ),
+        (
+            query,
+            "205ef789b95c52077ad3352a5792b56d19fc25b58e1626f5853fe2d271b36ae0",
+        ),
+        (
+            lines,
+            "9617021b82ed2660ad003e9efb675390f15c01433b36d8d39999f5a74a885a2c",
+        ),
+        (
+            beyond_ascii,
+            "a5376fa3f7a10e96383bfff3e011be1c2b4282a2f6d1ddbd64ad9577e507c2de",
+        ),
+    ] {
+        assert_eq!(parts.key().to_string(), key, "{parts:?}");
+    }
 }
 
 #[test]
@@ -48,6 +104,10 @@ fn every_part_counts() {
         },
         KeyParts {
             query: "a=1",
+            ..parts()
+        },
+        KeyParts {
+            form: "stream",
             ..parts()
         },
         KeyParts {
@@ -96,6 +156,7 @@ fn parts_do_not_run_into_each_other() {
             path,
             query,
             headers,
+            form: "",
             body: &BODY,
         }
         .key()

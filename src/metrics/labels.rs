@@ -9,6 +9,8 @@ pub enum Outcome {
     Coalesced,
     /// From the upstream; the answer is kept if it is worth keeping.
     Miss,
+    /// From a tier though no longer fresh: it is being asked for anew, or the upstream fails.
+    Stale,
     /// From the upstream although an entry may exist, because the client asked for it.
     Refresh,
     /// From the upstream or by an error of this server, without the cache.
@@ -22,6 +24,7 @@ impl Outcome {
             Outcome::Hit => "hit",
             Outcome::Coalesced => "coalesced",
             Outcome::Miss => "miss",
+            Outcome::Stale => "stale",
             Outcome::Refresh => "refresh",
             Outcome::Bypass => "bypass",
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::Version;
+use http::header::VARY;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
@@ -13,7 +14,6 @@ use super::write;
 use crate::cache::flight::{End, Follower, Next};
 use crate::cache::now_ms;
 use crate::error::ApiError;
-use crate::metrics::Outcome;
 use crate::store::record::Record;
 use crate::tenant::Tenant;
 
@@ -23,18 +23,19 @@ const SIMULATED_PAUSE: Duration = Duration::from_millis(50);
 /// Followers that lag behind get pieces joined up to this size in one write.
 const JOIN_BYTES_MAX: usize = 64 * 1024;
 
-/// Writes a stored answer.
+/// Writes a stored answer. `compression`: its coding depends on what the client accepts.
 pub async fn replay(
     session: &mut Session,
     ctx: &mut Ctx,
     record: &Record,
     simulate: bool,
+    compression: bool,
+    signal: Signal,
 ) -> Result<()> {
     let now = now_ms();
-    let ttl = record.expires_ms.saturating_sub(now) / 1000;
     let signal = Signal {
-        age_ttl: Some((record.age_secs(now), ttl)),
-        ..Signal::of(Outcome::Hit, Some(record.key))
+        age_ttl: Some((record.age_secs(now), record.ttl_secs(now))),
+        ..signal
     };
     // Over HTTP/1.0 a paced answer could not be told from a broken one.
     let http10 = session.req_header().version == Version::HTTP_10;
@@ -47,6 +48,9 @@ pub async fn replay(
         &record.headers,
         length,
     )?;
+    if compression {
+        head.insert_header(VARY, "accept-encoding")?;
+    }
     signal.add_to(&mut head)?;
     ctx.head_sent(record.status);
     write::head(session, head).await?;
@@ -131,7 +135,7 @@ pub async fn follow(
 
 /// Reads an answer of unknown length to its end, for a client that could not tell a break from an
 /// end otherwise: HTTP/1.0 has no chunks. The error says why there is no whole answer.
-async fn collect(
+pub async fn collect(
     session: &mut Session,
     follower: &mut Follower,
 ) -> Result<Result<Bytes, &'static str>> {
@@ -166,6 +170,16 @@ pub async fn outlook(
     })
 }
 
+/// Waits for the head. The status of a failure, if the upstream failed in a way that an older answer
+/// can stand in for.
+pub async fn failure(session: &mut Session, follower: &mut Follower) -> Result<Option<u16>> {
+    Ok(match while_connected(session, follower.head()).await? {
+        Ok(head) => (head.status == 429 || head.status >= 500).then_some(head.status),
+        Err(End::Failed(error)) => Some(error.status),
+        Err(_) => Some(ApiError::broken_answer().status),
+    })
+}
+
 /// What to expect of another request's fill.
 pub enum Outlook {
     /// An answer for everyone who asked, or an error that is theirs as well.
@@ -177,7 +191,7 @@ pub enum Outlook {
 }
 
 /// Waits for something, but not for longer than the client does.
-async fn while_connected<T>(session: &mut Session, wait: impl Future<Output = T>) -> Result<T> {
+pub async fn while_connected<T>(session: &mut Session, wait: impl Future<Output = T>) -> Result<T> {
     tokio::select! {
         biased;
         done = wait => Ok(done),

@@ -99,6 +99,8 @@ pub struct Fill {
     pub key: Option<Key>,
     /// Bytes of the request's body.
     pub body_len: usize,
+    /// The body is not the client's, and has no content coding.
+    pub rewritten: bool,
     /// Where to ask.
     pub target: Target,
 }

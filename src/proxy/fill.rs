@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Version;
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE,
+};
 use parking_lot::Mutex;
 use pingora::http::RequestHeader;
 use pingora_core::protocols::http::HttpTask;
@@ -20,6 +22,7 @@ use pingora_proxy::subrequest::{BodyMode, Ctx as SubrequestCtx, UserCtx};
 
 use super::LlmProxy;
 use super::ctx::{Ctx, Fill, Role, Target};
+use crate::api::items::Text;
 use crate::api::{Api, Facts};
 use crate::cache::flight::{End, Flight};
 use crate::cache::flights::FillGuard;
@@ -46,6 +49,36 @@ pub struct Asked {
     pub target: Target,
 }
 
+/// What becomes of the answer.
+pub struct Task {
+    /// The key it is kept under, `None` if it is for one client only.
+    pub key: Option<Key>,
+    /// For how long it is fresh.
+    pub ttl: Duration,
+    /// Older answers in other forms, which go when this one is kept.
+    pub replaces: Vec<Key>,
+    /// The texts of an embeddings request, in its order, and the keys under which each is kept.
+    pub items: Vec<(Key, Text)>,
+    /// The body is not the client's but made from it, without a content coding.
+    pub rewritten: bool,
+    /// Nobody waits for it, and it is wanted all the same.
+    pub detached: bool,
+}
+
+impl Task {
+    /// The answer is for one client only.
+    pub fn uncached() -> Task {
+        Task {
+            key: None,
+            ttl: Duration::ZERO,
+            replaces: Vec::new(),
+            items: Vec::new(),
+            rewritten: false,
+            detached: false,
+        }
+    }
+}
+
 /// The fill on its way from the client's request to its own.
 type Parcel = Option<Box<Fill>>;
 
@@ -56,7 +89,7 @@ pub fn spawn(
     cause: &Visit,
     asked: Asked,
     guard: FillGuard,
-    key: Option<Key>,
+    task: Task,
 ) -> Result<()> {
     let Asked {
         api,
@@ -70,11 +103,16 @@ pub fn spawn(
     }
     let flight = guard.flight().clone();
     let upstream = target.upstream.clone();
+    let key = task.key;
     let subject = FillSubject {
         key,
+        ttl: task.ttl,
+        replaces: task.replaces,
+        items: task.items,
         api,
         rate: upstream.rate(facts.model.as_deref()),
         facts,
+        worth: proxy.worth,
         upstream: upstream.name().to_owned(),
     };
     let recorder = Recorder::new(proxy.cache, flight.clone(), subject);
@@ -83,6 +121,7 @@ pub fn spawn(
         recorder: Arc::new(Mutex::new(Some(recorder))),
         key,
         body_len: body.len(),
+        rewritten: task.rewritten,
         target,
     };
     let parcel: Parcel = Some(Box::new(fill));
@@ -101,6 +140,7 @@ pub fn spawn(
     session.req_header_mut().set_version(Version::HTTP_11);
     let (request, mut handle) = spawner.create_subrequest(&session.downstream_session, context);
     session.req_header_mut().set_version(version);
+    session.subrequest_spawner = Some(spawner);
 
     if !body.is_empty()
         && handle
@@ -115,10 +155,10 @@ pub fn spawn(
         timeouts: *upstream.timeouts(),
         upstream: upstream.name().to_owned(),
         // An answer that cannot be kept is of no use to anyone but its client.
-        abandoned: if key.is_some() {
-            proxy.abandoned
-        } else {
-            Abandoned::Stop
+        abandoned: match key {
+            Some(_) if task.detached => Abandoned::Finish,
+            Some(_) => proxy.abandoned,
+            None => Abandoned::Stop,
         },
         detached_max: proxy.limits.fill_detached_max,
         metrics: proxy.cache.metrics().clone(),
@@ -152,6 +192,9 @@ pub fn unpack(session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         return Error::e_explain(ErrorType::InternalError, "a subrequest that is no fill");
     };
     frame(session.req_header_mut(), fill.body_len)?;
+    if fill.rewritten {
+        session.req_header_mut().remove_header(&CONTENT_ENCODING);
+    }
     ctx.role = Role::Fill(fill);
     Ok(true)
 }

@@ -1,18 +1,25 @@
 //! A client's request, steps 5 and 6: from a tier, from a fill that is under way, or by beginning one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use pingora_core::Result;
 use pingora_proxy::Session;
 
 use super::LlmProxy;
 use super::answer::{self, Outlook};
+use super::by_item;
 use super::ctx::Ctx;
-use super::fill::{self, Asked};
+use super::fill::{self, Asked, Task};
+use super::keys::Keys;
 use super::respond::{self, Signal};
 use super::serve::Visit;
+use super::stored::{self, Stored};
+use crate::api::items::Items;
 use crate::cache::flights::{Joined, Lead};
-use crate::cache::now_ms;
+use crate::coding::Coding;
+use crate::config::Freshness;
 use crate::error::ApiError;
 use crate::key::Key;
 use crate::metrics::Outcome;
@@ -21,55 +28,117 @@ use crate::store::record::Record;
 /// A request whose fills were given up by others this often asks for itself.
 const JOIN_ATTEMPTS_MAX: usize = 3;
 
+/// A request that has a key, on its way to an answer.
+pub struct Wanted<'a> {
+    /// What its headers say.
+    pub visit: &'a Visit,
+    /// What it asks, and whom.
+    pub asked: Asked,
+    /// The keys of its answer, form by form.
+    pub keys: Keys,
+    /// The key in the form that it asks for.
+    pub key: Key,
+    /// For how long answers can be used.
+    pub freshness: Freshness,
+    /// The body without its content coding.
+    pub plain: Bytes,
+    /// Its texts, if they are kept one by one.
+    pub items: Option<Items>,
+}
+
 /// Answers a request that has a key.
 pub async fn cached(
     proxy: &LlmProxy,
     session: &mut Session,
     ctx: &mut Ctx,
-    visit: &Visit,
-    asked: Asked,
-    key: Key,
+    wanted: Wanted<'_>,
 ) -> Result<()> {
+    let Wanted { visit, key, .. } = wanted;
     ctx.account.key = Some(key);
-    let stored = if visit.control.no_cache {
-        None
-    } else {
-        proxy.cache.lookup(&key).await
-    };
-    let too_old = match stored {
-        Some(record) if visit.control.accepts_age(record.age_secs(now_ms())) => {
-            return hit(proxy, session, ctx, visit, &record).await;
+    match stored::look_up(proxy, &wanted).await {
+        Stored::Fresh(record) => hit(proxy, session, ctx, visit, &record).await,
+        Stored::WhileRevalidating(record) => {
+            // Not for a client that forbids to ask.
+            if !visit.control.only_if_cached {
+                revalidate(proxy, session, ctx, wanted)?;
+            }
+            stale(proxy, session, ctx, visit, &record, None).await
         }
-        stored => stored.is_some(),
-    };
-    if visit.control.only_if_cached {
-        let signal = Signal {
-            detail: Some("only-if-cached"),
-            ..Signal::of(Outcome::Bypass, Some(key))
-        };
-        ctx.account.outcome = Some(Outcome::Bypass);
-        return respond::error(session, ctx, &ApiError::only_if_cached(), Some(&signal)).await;
+        Stored::Nothing
+            if wanted.items.is_some() && by_item::answer(proxy, session, ctx, &wanted).await? =>
+        {
+            Ok(())
+        }
+        _ if visit.control.only_if_cached => {
+            let signal = Signal {
+                detail: Some("only-if-cached"),
+                ..Signal::of(Outcome::Bypass, Some(key))
+            };
+            ctx.account.outcome = Some(Outcome::Bypass);
+            respond::error(session, ctx, &ApiError::only_if_cached(), Some(&signal)).await
+        }
+        Stored::Refused => {
+            let lead = proxy.cache.begin(key, visit.tenant);
+            let refresh = Signal::of(Outcome::Refresh, Some(key));
+            lead_the_way(proxy, session, ctx, wanted, lead, refresh, None).await
+        }
+        Stored::RetriedFrom => {
+            let refresh = Signal::of(Outcome::Refresh, Some(key));
+            match proxy.cache.join_anew(key, visit.tenant) {
+                Joined::Lead(lead) => {
+                    lead_the_way(proxy, session, ctx, wanted, lead, refresh, None).await
+                }
+                joined => join(proxy, session, ctx, wanted, refresh, None, Some(joined)).await,
+            }
+        }
+        Stored::IfError(record) => {
+            let signal = Signal {
+                expired: true,
+                ..Signal::of(Outcome::Miss, Some(key))
+            };
+            join(proxy, session, ctx, wanted, signal, Some(record), None).await
+        }
+        Stored::Nothing => {
+            let miss = Signal::of(Outcome::Miss, Some(key));
+            join(proxy, session, ctx, wanted, miss, None, None).await
+        }
     }
-    if too_old || visit.control.no_cache {
-        let lead = proxy.cache.begin(key, visit.tenant);
-        let refresh = Signal::of(Outcome::Refresh, Some(key));
-        return lead_the_way(proxy, session, ctx, asked, lead, refresh).await;
-    }
-    let miss = Signal::of(Outcome::Miss, Some(key));
+}
+
+/// Follows the fill that is under way, or begins one. `signal`: what the client is told in that
+/// case. `fallback`: served should the upstream fail. `joined`: what the first attempt led to.
+async fn join(
+    proxy: &LlmProxy,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    wanted: Wanted<'_>,
+    signal: Signal,
+    fallback: Option<Arc<Record>>,
+    mut joined: Option<Joined>,
+) -> Result<()> {
+    let Wanted { visit, key, .. } = wanted;
     for _ in 0..JOIN_ATTEMPTS_MAX {
-        match proxy.cache.join(key, visit.tenant) {
+        let found = joined.take();
+        match found.unwrap_or_else(|| proxy.cache.join(key, visit.tenant)) {
             Joined::Stored(record) => return hit(proxy, session, ctx, visit, &record).await,
             Joined::Lead(lead) => {
-                return lead_the_way(proxy, session, ctx, asked, lead, miss).await;
+                return lead_the_way(proxy, session, ctx, wanted, lead, signal, fallback).await;
             }
             Joined::Follow(mut follower) => {
-                let signal = Signal::of(Outcome::Coalesced, Some(key));
-                ctx.account.outcome = Some(signal.outcome);
+                let coalesced = Signal::of(Outcome::Coalesced, Some(key));
+                ctx.account.outcome = Some(coalesced.outcome);
                 let _following = proxy.following();
                 match answer::outlook(session, &mut follower, visit.tenant).await? {
                     Outlook::Answer => {
                         ctx.trace.joined(follower.flight().call());
-                        let usage = answer::follow(session, ctx, follower, &signal, false).await?;
+                        if let Some(record) = &fallback
+                            && let Some(status) = answer::failure(session, &mut follower).await?
+                        {
+                            return stale(proxy, session, ctx, visit, record, Some(status)).await;
+                        }
+                        let usage =
+                            answer::follow(session, ctx, follower, &coalesced, false).await?;
+                        proxy.cache.delivered().note(key);
                         proxy.saved(ctx, usage);
                         return Ok(());
                     }
@@ -80,7 +149,7 @@ pub async fn cached(
         }
     }
     let lead = proxy.cache.begin(key, visit.tenant);
-    lead_the_way(proxy, session, ctx, asked, lead, miss).await
+    lead_the_way(proxy, session, ctx, wanted, lead, signal, fallback).await
 }
 
 /// Asks for one client only.
@@ -96,21 +165,93 @@ pub async fn uncached(
         detail: Some(reason),
         ..Signal::of(Outcome::Bypass, None)
     };
-    let lead = proxy.cache.alone(visit.tenant);
-    lead_the_way(proxy, session, ctx, asked, lead, signal).await
+    ctx.account.outcome = Some(Outcome::Bypass);
+    ctx.account.detail = Some(reason.into());
+    let Lead { guard, follower } = proxy.cache.alone(visit.tenant);
+    fill::spawn(proxy, session, &ctx.trace, asked, guard, Task::uncached())?;
+    let _following = proxy.following();
+    answer::follow(session, ctx, follower, &signal, true).await?;
+    Ok(())
 }
 
-async fn hit(
+/// Serves a fresh answer.
+pub async fn hit(
     proxy: &LlmProxy,
     session: &mut Session,
     ctx: &mut Ctx,
     visit: &Visit,
     record: &Arc<Record>,
 ) -> Result<()> {
-    ctx.account.outcome = Some(Outcome::Hit);
-    answer::replay(session, ctx, record, visit.simulate).await?;
-    proxy.saved(ctx, record.usage);
+    let signal = Signal::of(Outcome::Hit, Some(record.key));
+    replay(proxy, session, ctx, visit, record, signal, record.usage).await
+}
+
+/// Serves an answer that is no longer fresh. `failure`: the status of the upstream's failure in the
+/// place of which it stands; without one it is being asked for anew.
+async fn stale(
+    proxy: &LlmProxy,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    visit: &Visit,
+    record: &Arc<Record>,
+    failure: Option<u16>,
+) -> Result<()> {
+    let detail = match failure {
+        Some(_) => "stale-if-error",
+        None => "stale-while-revalidate",
+    };
+    ctx.account.detail = Some(detail.into());
+    let signal = Signal {
+        detail: Some(detail),
+        fwd_status: failure,
+        ..Signal::of(Outcome::Stale, Some(record.key))
+    };
+    replay(proxy, session, ctx, visit, record, signal, record.usage).await
+}
+
+/// Serves an answer that is there. `saved`: the tokens that nobody had to pay for.
+pub async fn replay(
+    proxy: &LlmProxy,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    visit: &Visit,
+    record: &Arc<Record>,
+    signal: Signal,
+    saved: Option<(u64, u64)>,
+) -> Result<()> {
+    ctx.account.outcome = Some(signal.outcome);
+    let (compression, simulate) = (proxy.compression, visit.simulate);
+    let coding = Coding::accepted(&session.req_header().headers);
+    let encoded = match coding.filter(|_| compression && !simulate) {
+        Some(coding) => stored::encoded(proxy, record, coding).await,
+        None => None,
+    };
+    let served = encoded.as_ref().unwrap_or(record);
+    proxy.cache.delivered().note(record.key);
+    answer::replay(session, ctx, served, simulate, compression, signal).await?;
+    proxy.saved(ctx, saved);
     Ok(())
+}
+
+/// Asks anew in the background, unless someone does so already or too much is under way.
+fn revalidate(
+    proxy: &LlmProxy,
+    session: &mut Session,
+    ctx: &Ctx,
+    wanted: Wanted<'_>,
+) -> Result<()> {
+    let joined = proxy.cache.join(wanted.key, wanted.visit.tenant);
+    let Joined::Lead(Lead { guard, .. }) = joined else {
+        return Ok(());
+    };
+    if !guard.is_open_to_others() {
+        return Ok(());
+    }
+    let task = Task {
+        detached: true,
+        ..task_of(proxy, &wanted, Outcome::Refresh)
+    };
+    fill::spawn(proxy, session, &ctx.trace, wanted.asked, guard, task)
 }
 
 /// Begins the fill and follows it like everyone else.
@@ -118,17 +259,48 @@ async fn lead_the_way(
     proxy: &LlmProxy,
     session: &mut Session,
     ctx: &mut Ctx,
-    asked: Asked,
+    wanted: Wanted<'_>,
     lead: Lead,
     signal: Signal,
+    fallback: Option<Arc<Record>>,
 ) -> Result<()> {
     ctx.account.outcome = Some(signal.outcome);
-    if let Some(detail) = signal.detail {
-        ctx.account.detail = Some(detail.into());
-    }
-    let Lead { guard, follower } = lead;
-    fill::spawn(proxy, session, &ctx.trace, asked, guard, signal.key)?;
+    let Lead {
+        guard,
+        mut follower,
+    } = lead;
+    let Wanted { visit, key, .. } = wanted;
+    let task = task_of(proxy, &wanted, signal.outcome);
+    fill::spawn(proxy, session, &ctx.trace, wanted.asked, guard, task)?;
     let _following = proxy.following();
+    if let Some(record) = &fallback
+        && let Some(status) = answer::failure(session, &mut follower).await?
+    {
+        return stale(proxy, session, ctx, visit, record, Some(status)).await;
+    }
     answer::follow(session, ctx, follower, &signal, true).await?;
+    proxy.cache.delivered().note(key);
     Ok(())
+}
+
+/// What becomes of the answer to a request.
+pub fn task_of(proxy: &LlmProxy, wanted: &Wanted<'_>, outcome: Outcome) -> Task {
+    Task {
+        key: Some(wanted.key),
+        ttl: ttl_of(proxy, wanted),
+        items: by_item::keys_of(wanted),
+        rewritten: false,
+        replaces: match outcome {
+            Outcome::Refresh => stored::other_keys(wanted),
+            _ => Vec::new(),
+        },
+        detached: false,
+    }
+}
+
+/// For how long the answer to a request is to be fresh.
+pub fn ttl_of(proxy: &LlmProxy, wanted: &Wanted<'_>) -> Duration {
+    let asked = wanted.visit.control.ttl;
+    let ttl = asked.map(|ttl| ttl.min(proxy.request_ttl_max));
+    ttl.unwrap_or(wanted.freshness.ttl)
 }

@@ -8,8 +8,8 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache as Memo;
 use xxhash_rust::xxh3::xxh3_128_with_secret;
 
-use crate::api::{Api, Facts};
-use crate::key::canonical::{Sorting, canonicalize};
+use crate::api::items::Text;
+use crate::api::{Api, Place, Question};
 use crate::tenant::Tenant;
 
 /// Bytes the memo may take. A finished question is about 200 bytes, so this is some 80,000 of them.
@@ -19,17 +19,11 @@ const READ_IN_PLACE_MAX: usize = 1 << 20;
 /// What a question weighs beside its model's name.
 const QUESTION_BYTES: u64 = 192;
 
+/// What each text of a request for embeddings weighs.
+const ITEM_BYTES: usize = size_of::<Text>();
+
 /// Length of xxh3's default secret.
 const SECRET_BYTES: usize = 192;
-
-/// What a body asks.
-#[derive(Debug)]
-pub struct Question {
-    /// What routing, policy and judging need to know.
-    pub facts: Facts,
-    /// Digest of the canonical body, or why there is none.
-    pub digest: Result<[u8; 32], &'static str>,
-}
 
 /// Reads questions.
 pub struct Questions {
@@ -38,13 +32,24 @@ pub struct Questions {
     secret: [u8; SECRET_BYTES],
 }
 
-/// Who asked which bytes of which API. The tenant is part of it so that the time an answer takes
+/// Who asked which bytes of which place. The tenant is part of it so that the time an answer takes
 /// tells nobody what others have asked.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct MemoKey {
     tenant: Tenant,
     api: Api,
+    place: u128,
     body: u128,
+}
+
+/// Who asks, and what of whom.
+pub struct Asker<'a> {
+    /// Who asks.
+    pub tenant: Tenant,
+    /// The API.
+    pub api: Api,
+    /// The path and query.
+    pub place: Place<'a>,
 }
 
 impl Questions {
@@ -60,52 +65,47 @@ impl Questions {
     }
 
     /// What `body` asks. Large bodies are read off the proxy's threads.
-    pub async fn read(self: &Arc<Self>, tenant: Tenant, api: Api, body: &Bytes) -> Arc<Question> {
+    pub async fn read(self: &Arc<Self>, asker: Asker<'_>, body: &Bytes) -> Arc<Question> {
         if body.len() <= READ_IN_PLACE_MAX {
-            return self.read_now(tenant, api, body);
+            return self.read_now(asker, body);
         }
+        let Asker { tenant, api, place } = asker;
+        let (path, query) = (place.path.to_owned(), place.query.to_owned());
+        let model = place.model.map(str::to_owned);
         let (questions, bytes) = (self.clone(), body.clone());
-        let read = tokio::task::spawn_blocking(move || questions.read_now(tenant, api, &bytes));
+        let read = tokio::task::spawn_blocking(move || {
+            let place = Place {
+                path: &path,
+                query: &query,
+                model: model.as_deref(),
+            };
+            questions.read_now(Asker { tenant, api, place }, &bytes)
+        });
         // Only a runtime that shuts down gives no answer.
-        let unread = |_| {
-            Arc::new(Question {
-                facts: Facts::default(),
-                digest: Err("unread"),
-            })
-        };
+        let unread = |_| Arc::new(Question::unread("unread"));
         read.await.unwrap_or_else(unread)
     }
 
-    fn read_now(&self, tenant: Tenant, api: Api, body: &[u8]) -> Arc<Question> {
+    fn read_now(&self, asker: Asker<'_>, body: &[u8]) -> Arc<Question> {
+        let Asker { tenant, api, place } = asker;
         let key = MemoKey {
             tenant,
             api,
+            place: self.fingerprint_of(&place),
             body: xxh3_128_with_secret(body, &self.secret),
         };
         if let Some(question) = self.memo.get(&key) {
             return question;
         }
-        let question = Arc::new(ask(api, body));
+        let question = Arc::new(api.question(&place, body));
         self.memo.insert(key, question.clone());
         question
     }
-}
 
-fn ask(api: Api, body: &[u8]) -> Question {
-    match canonicalize(
-        body,
-        api.ignored_fields(),
-        Sorting::Within(api.sorted_fields()),
-    ) {
-        Ok(canonical) => {
-            let facts = api.facts(&canonical);
-            let digest = facts.bypass.map_or_else(|| Ok(canonical.digest()), Err);
-            Question { facts, digest }
-        }
-        Err(reject) => Question {
-            facts: Facts::default(),
-            digest: Err(reject.reason()),
-        },
+    /// A path has no question mark, so the two cannot be confused.
+    fn fingerprint_of(&self, place: &Place<'_>) -> u128 {
+        let place = format!("{}?{}", place.path, place.query);
+        xxh3_128_with_secret(place.as_bytes(), &self.secret)
     }
 }
 
@@ -114,6 +114,10 @@ struct ByWeight;
 
 impl Weighter<MemoKey, Arc<Question>> for ByWeight {
     fn weight(&self, _key: &MemoKey, question: &Arc<Question>) -> u64 {
-        QUESTION_BYTES + question.facts.model.as_ref().map_or(0, |m| m.len() as u64)
+        let model = question.facts.model.as_ref().map_or(0, String::len);
+        let items = question.items.as_ref().map_or(0, |items| items.texts.len());
+        QUESTION_BYTES
+            + (items * ITEM_BYTES) as u64
+            + (model + question.facts.variant.tag().len()) as u64
     }
 }

@@ -14,7 +14,7 @@ use crate::error::ApiError;
 use crate::key::Key;
 use crate::metrics::Outcome;
 
-/// `hit | coalesced | miss | refresh | bypass`.
+/// `hit | coalesced | miss | stale | refresh | bypass`.
 pub const X_LLM_CACHE: HeaderName = HeaderName::from_static("x-llm-cache");
 /// The key of the answer, hex.
 pub const X_LLM_CACHE_KEY: HeaderName = HeaderName::from_static("x-llm-cache-key");
@@ -28,8 +28,15 @@ const EXTRA_HEADERS: usize = 8;
 pub struct Signal {
     /// How the request was answered.
     pub outcome: Outcome,
-    /// Of a hit: its age and for how long it stays fresh, in seconds.
-    pub age_ttl: Option<(u64, u64)>,
+    /// Of a stored answer: its age and for how long it stays fresh, in seconds; negative: since when
+    /// it is no longer.
+    pub age_ttl: Option<(u64, i64)>,
+    /// Of a stale answer: the status of the failure that it stands in for.
+    pub fwd_status: Option<u16>,
+    /// How much of the answer was known, if not all of it.
+    pub partial: Option<String>,
+    /// There was an answer, but it is no longer fresh.
+    pub expired: bool,
     /// The key, if there is one.
     pub key: Option<Key>,
     /// Why the cache was not used.
@@ -42,6 +49,9 @@ impl Signal {
         Signal {
             outcome,
             age_ttl: None,
+            fwd_status: None,
+            partial: None,
+            expired: false,
             key,
             detail: None,
         }
@@ -54,6 +64,23 @@ impl Signal {
             (Outcome::Hit, Some((_, ttl)), _) => format!("{CACHE}; hit; ttl={ttl}"),
             (Outcome::Hit, None, _) => format!("{CACHE}; hit"),
             (Outcome::Coalesced, ..) => format!("{CACHE}; fwd=uri-miss; collapsed"),
+            (Outcome::Stale, age_ttl, detail) => {
+                let ttl = age_ttl.map_or(0, |(_, ttl)| ttl);
+                let detail = detail.unwrap_or("stale");
+                match self.fwd_status {
+                    Some(status) => {
+                        format!(
+                            "{CACHE}; fwd=stale; fwd-status={status}; ttl={ttl}; detail={detail}"
+                        )
+                    }
+                    None => format!("{CACHE}; hit; ttl={ttl}; detail={detail}"),
+                }
+            }
+            (Outcome::Miss, ..) if self.partial.is_some() => {
+                let detail = self.partial.as_deref().unwrap_or_default();
+                format!("{CACHE}; fwd=partial; detail={detail}")
+            }
+            (Outcome::Miss, ..) if self.expired => format!("{CACHE}; fwd=stale"),
             (Outcome::Miss, ..) => format!("{CACHE}; fwd=uri-miss"),
             (Outcome::Refresh, ..) => format!("{CACHE}; fwd=request"),
             (_, _, Some(detail)) => format!("{CACHE}; fwd=bypass; detail={detail}"),

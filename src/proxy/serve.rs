@@ -1,26 +1,27 @@
 //! A client's request, steps 1 to 4: route, identify, read, key.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
 use pingora::http::RequestHeader;
 use pingora_core::Result;
-use pingora_core::protocols::http::ServerSession;
 use pingora_proxy::Session;
 
 use super::body::{self, Body};
 use super::ctx::{Ctx, Role, Target};
 use super::fill::Asked;
-use super::question::Question;
+use super::find::Wanted;
+use super::keys::Keys;
+use super::question::Asker;
 use super::respond::{self, Signal};
 use super::{LlmProxy, find};
-use crate::api::{Api, IGNORED_FIELDS_VERSION};
-use crate::config::Scope;
+use crate::api::{Api, Place, Question};
+use crate::coding::Coding;
 use crate::error::ApiError;
-use crate::key::{Key, KeyParts};
 use crate::metrics::Outcome;
 use crate::policy::{self, RequestControl};
-use crate::tenant::{self, Tenant};
+use crate::tenant::Tenant;
 
 /// What is left of a body after an early answer is read for this long, so that the connection can
 /// be used again.
@@ -46,23 +47,34 @@ pub async fn serve(proxy: &LlmProxy, session: &mut Session, ctx: &mut Ctx) -> Re
         let error = ApiError::bad_request("the request target is no path");
         return answer_early(session, ctx, &error, None).await;
     }
+    let control = match RequestControl::of(&request.headers) {
+        Ok(control) => control,
+        Err(message) => {
+            let error = ApiError::bad_request(&message);
+            return answer_early(session, ctx, &error, None).await;
+        }
+    };
     let route = proxy.router.route(path);
     let visit = Visit {
         named: route.upstream,
         may_cache: proxy.cache_default || route.cache,
         simulate: route.simulate,
         rest: route.rest.to_owned(),
+        model: route.model.map(str::to_owned),
         query: request.uri.query().map(str::to_owned),
-        control: RequestControl::of(&request.headers),
-        tenant: Tenant::of(&request.headers),
+        control,
+        tenant: Tenant::of(&request.headers, request.uri.query()),
     };
     ctx.account.api = route.api;
     ctx.account.tenant = Some(visit.tenant);
-    let readable = request.method == Method::POST
-        && policy::is_json_request(&request.headers)
-        && !policy::is_encoded(&request.headers);
+    let coding = Coding::of(&request.headers);
+    let decodable = coding.is_some() || !policy::is_encoded(&request.headers);
+    let readable = request.method == Method::POST && decodable;
+    let content_type = policy::content_type(&request.headers).unwrap_or_default();
     match route.api {
-        Some(api) if readable => ask(proxy, session, ctx, &visit, api).await,
+        Some(api) if readable && api.takes(content_type) => {
+            ask(proxy, session, ctx, &visit, api, coding).await
+        }
         api => {
             pass_through(proxy, ctx, visit, api);
             Ok(false)
@@ -82,6 +94,7 @@ async fn ask(
     ctx: &mut Ctx,
     visit: &Visit,
     api: Api,
+    coding: Option<Coding>,
 ) -> Result<bool> {
     if session.req_header().headers.len() > HEADERS_MAX {
         let error = ApiError::too_many_headers(HEADERS_MAX);
@@ -104,7 +117,18 @@ async fn ask(
             return answer_early(session, ctx, &ApiError::body_timeout(), None).await;
         }
     };
-    let question = proxy.questions.read(visit.tenant, api, &body).await;
+    let asker = Asker {
+        tenant: visit.tenant,
+        api,
+        place: visit.place(),
+    };
+    let (plain, question) = match body::decoded(&body, coding, limits.body_bytes_max).await {
+        Ok(plain) => {
+            let question = proxy.questions.read(asker, &plain).await;
+            (plain, question)
+        }
+        Err(error) => (body.clone(), Arc::new(Question::unread(error.reason()))),
+    };
     ctx.account.model = question.facts.model.clone();
     let index = visit
         .named
@@ -120,8 +144,23 @@ async fn ask(
         body,
         target,
     };
-    match key_of(proxy, session.as_downstream(), visit, &asked, &question) {
-        Ok(key) => find::cached(proxy, session, ctx, visit, asked, key).await?,
+    let headers = &session.req_header().headers;
+    match Keys::of(proxy, headers, visit, &asked, &question) {
+        Ok(keys) => {
+            let (upstream, model) = (asked.target.upstream.name(), asked.facts.model.as_deref());
+            let freshness = proxy.freshness.of(upstream, api.label(), model);
+            let key = keys.key(&asked.facts.variant);
+            let wanted = Wanted {
+                visit,
+                asked,
+                keys,
+                key,
+                freshness,
+                plain,
+                items: question.items.clone().filter(|_| proxy.by_item),
+            };
+            find::cached(proxy, session, ctx, wanted).await?;
+        }
         Err(reason) => find::uncached(proxy, session, ctx, visit, asked, reason).await?,
     }
     Ok(true)
@@ -130,56 +169,30 @@ async fn ask(
 /// What is known before the body is.
 pub struct Visit {
     named: Option<usize>,
-    may_cache: bool,
+    /// The cache is on for this path.
+    pub may_cache: bool,
     /// The path says `/simulate`.
     pub simulate: bool,
-    rest: String,
-    query: Option<String>,
+    /// The path below the upstream's base URL, with its slash.
+    pub rest: String,
+    model: Option<String>,
+    /// The query, without its question mark.
+    pub query: Option<String>,
     /// What the request says about the cache.
     pub control: RequestControl,
     /// Who asks.
     pub tenant: Tenant,
 }
 
-/// The key, or why the request is not to be cached.
-fn key_of(
-    proxy: &LlmProxy,
-    session: &ServerSession,
-    visit: &Visit,
-    asked: &Asked,
-    question: &Question,
-) -> Result<Key, &'static str> {
-    if !visit.may_cache {
-        return Err("cache-off");
+impl Visit {
+    /// Where it goes, as far as the API is concerned.
+    pub fn place(&self) -> Place<'_> {
+        Place {
+            path: self.rest.strip_prefix('/').unwrap_or(&self.rest),
+            query: self.query.as_deref().unwrap_or_default(),
+            model: self.model.as_deref(),
+        }
     }
-    if visit.control.no_store {
-        return Err("no-store");
-    }
-    let headers = &session.req_header().headers;
-    let key_headers = asked.api.key_headers();
-    let counts = |name: &str| tenant::identifies(name) || key_headers.contains(&name);
-    if policy::connection_takes(headers, counts) {
-        return Err("connection-header");
-    }
-    let body = question.digest?;
-    let in_key: Vec<(&str, &[u8])> = key_headers
-        .iter()
-        .flat_map(|name| headers.get_all(*name).iter().map(|v| (*name, v.as_bytes())))
-        .collect();
-    let tenant = match proxy.scope {
-        Scope::Credential => visit.tenant,
-        Scope::Shared => Tenant::SHARED,
-    };
-    let parts = KeyParts {
-        tenant: tenant.as_bytes(),
-        upstream: asked.target.upstream.identity(),
-        api: &format!("{}/{IGNORED_FIELDS_VERSION}", asked.api.label()),
-        path: &visit.rest,
-        query: visit.query.as_deref().unwrap_or_default(),
-        headers: &in_key,
-        body: &body,
-    };
-    Ok(parts.key())
 }
 
 /// Leaves the request to pingora, which forwards it as it is.

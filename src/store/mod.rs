@@ -146,6 +146,18 @@ impl Store {
         self.writer.put(record);
     }
 
+    /// Keeps what was made from another entry, in memory only, unless there is something newer.
+    /// Returns the one that is there afterwards.
+    pub fn keep_in_memory(&self, record: Record) -> Arc<Record> {
+        let record = Arc::new(record);
+        let kept = self.hot.promote(record.clone());
+        if kept.stored_ms >= record.stored_ms {
+            return kept;
+        }
+        self.hot.insert(record.clone());
+        record
+    }
+
     /// Forgets an entry in every tier.
     pub fn remove(&self, key: &Key) {
         self.hot.remove(key);

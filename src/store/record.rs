@@ -213,6 +213,15 @@ impl Record {
         now_ms.saturating_sub(self.stored_ms) / 1000
     }
 
+    /// Seconds for which the answer stays fresh; negative: since when it is no longer.
+    pub fn ttl_secs(&self, now_ms: u64) -> i64 {
+        let secs = |ms: u64| i64::try_from(ms / 1000).unwrap_or(i64::MAX);
+        match self.expires_ms.checked_sub(now_ms) {
+            Some(left) => secs(left),
+            None => -secs(now_ms - self.expires_ms),
+        }
+    }
+
     /// Whether the answer may be served without asking the upstream.
     pub fn is_fresh(&self, now_ms: u64) -> bool {
         now_ms < self.expires_ms

@@ -94,7 +94,10 @@ async fn requests_are_counted_by_api_upstream_and_outcome() {
     let proxy = proxy_before(&origin).await;
     proxy.ask(&chat("count")).await.is(200, "miss");
     proxy.ask(&chat("count")).await.is(200, "hit");
-    proxy.ask(&chat_stream("count")).await.is(200, "miss");
+    proxy
+        .ask(&chat_stream("count, streamed"))
+        .await
+        .is(200, "miss");
     proxy
         .ask(&chat("count").cache_control("no-cache"))
         .await
@@ -146,7 +149,7 @@ async fn tokens_spent_and_saved_are_kept_apart() {
     let (input, output) = llm::USAGE;
     let origin = origin().start().await;
     let proxy = proxy_before(&origin).await;
-    for ask in [chat("tokens"), chat_stream("tokens")] {
+    for ask in [chat("tokens"), chat_stream("tokens, streamed")] {
         proxy.ask(&ask).await.is(200, "miss");
         for _ in 0..3 {
             proxy.ask(&ask).await.is(200, "hit");

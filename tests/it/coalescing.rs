@@ -361,15 +361,25 @@ async fn different_questions_do_not_wait_for_each_other() {
 }
 
 #[tokio::test]
-async fn a_streamed_question_and_a_plain_one_are_two() {
-    let origin = origin().start().await;
+async fn who_asks_for_another_form_does_not_follow_but_asks() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let origin = origin()
+        .answer(move |call| llm::any(call).held(&held))
+        .start()
+        .await;
     let proxy = proxy_before(&origin).await;
-    let plain = proxy.ask(&chat("form")).await;
-    let stream = proxy.ask(&chat_stream("form")).await;
-    plain.is(200, "miss");
-    stream.is(200, "miss");
-    assert_eq!(plain.json()["object"], "chat.completion");
-    assert!(stream.text().ends_with(llm::DONE));
+    let asks = [chat("form"), chat_stream("form")];
+    let opened = async {
+        origin.called(2).await;
+        gate.open();
+    };
+    let (answers, ()) = tokio::join!(ask_all(&proxy, &asks), opened);
+    assert_eq!(
+        answers[0].is(200, "miss").json()["object"],
+        "chat.completion"
+    );
+    assert!(answers[1].is(200, "miss").text().ends_with(llm::DONE));
     proxy.ask(&chat("form")).await.is(200, "hit");
     proxy.ask(&chat_stream("form")).await.is(200, "hit");
 }

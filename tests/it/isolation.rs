@@ -51,7 +51,6 @@ async fn other_headers_do_not_split_a_tenant() {
     proxy.ask(&chat("one tenant")).await.is(200, "miss");
     for (name, value) in [
         ("user-agent", "OpenAI/Python 2.0"),
-        ("x-stainless-retry-count", "2"),
         ("x-request-id", "r-7"),
         ("accept", "*/*"),
         (

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The floors of the house, lowest first. A room may know the rooms below its own floor.
 const FLOORS: &[&[&str]] = &[
-    &["key", "error", "config"],
+    &["key", "error", "config", "coding"],
     &["api"],
     &["policy", "route", "tenant", "metrics", "store"],
     &["cache"],
@@ -16,7 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["cli"],
 ];
 /// Rooms that their neighbours on the same floor may know too.
-const NEIGHBOURLY: &[&str] = &["metrics", "error", "config", "key"];
+const NEIGHBOURLY: &[&str] = &["metrics", "error", "config", "key", "coding"];
 const LINES_MAX: usize = 500;
 
 /// Every source file and its text.

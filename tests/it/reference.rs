@@ -174,3 +174,9 @@ fn a_table_follows_the_schema_and_replaces_what_was_there() {
     );
     assert_eq!(regenerated(&text, &schema), expected);
 }
+
+#[test]
+fn rules_can_name_every_api_by_its_label() {
+    let labels = llm_cache_server::api::Api::ALL.map(|api| api.label());
+    assert_eq!(labels, llm_cache_server::config::APIS);
+}

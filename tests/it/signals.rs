@@ -238,7 +238,7 @@ async fn what_belongs_to_one_exchange_is_not_replayed() {
     };
     let origin = origin().answer(script).start().await;
     let proxy = proxy_before(&origin).await;
-    for ask in [chat("private"), chat_stream("private")] {
+    for ask in [chat("private"), chat_stream("private, streamed")] {
         let miss = proxy.ask(&ask).await;
         miss.is(200, "miss");
         // The one who asked gets what the provider said to it.

@@ -12,7 +12,11 @@ async fn before_an_end_apart(gap: std::time::Duration) -> (Origin, Proxy, [Ask; 
     let script = move |call: &Call| llm::any(call).ending_apart(gap);
     let origin = origin().tls(&["h2"]).answer(script).start().await;
     let proxy = proxy_before(&origin).await;
-    let asks = [chat("apart"), chat_stream("apart"), messages("apart", true)];
+    let asks = [
+        chat("apart"),
+        chat_stream("apart, streamed"),
+        messages("apart", true),
+    ];
     (origin, proxy, asks)
 }
 
@@ -216,7 +220,7 @@ async fn a_question_cannot_be_turned_into_another_protocol() {
     let proxy = proxy_before(&origin).await;
     let asks = [
         (upgrade(chat("upgrade")), "miss"),
-        (upgrade(chat_stream("upgrade")), "miss"),
+        (upgrade(chat_stream("upgrade a stream")), "miss"),
         (upgrade(chat("upgrade")).cache_control("no-store"), "bypass"),
     ];
     for (ask, outcome) in asks {

@@ -182,7 +182,7 @@ fn a_complete_message_that_a_retry_would_mend_is_not_kept() {
             "model_context_window_exceeded",
             Err("length"),
         ),
-        (r#"{"type":"text","text":"a"}"#, "refusal", Err("filtered")),
+        (r#"{"type":"text","text":"a"}"#, "refusal", Err("refused")),
         (
             r#"{"type":"text","text":"a"}"#,
             "pause_turn",

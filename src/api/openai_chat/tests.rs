@@ -270,7 +270,7 @@ fn a_complete_answer_that_a_retry_would_mend_is_not_kept() {
         ),
         (r#""content":[{"type":"text"}]"#, "stop", Ok(())),
         (r#""content":"\ud83d""#, "stop", Ok(())),
-        (r#""content":null,"refusal":"no""#, "stop", Ok(())),
+        (r#""content":null,"refusal":"no""#, "stop", Err("refused")),
         (r#""content":null,"audio":{"id":"a"}"#, "stop", Ok(())),
         (
             r#""tool_calls":[{"type":"custom","custom":{"input":"a b"}}]"#,

@@ -162,7 +162,7 @@ fn a_complete_answer_that_a_retry_would_mend_is_not_kept() {
         ),
         (
             r#"{"type":"message","content":[{"type":"refusal","refusal":"no"}]}"#,
-            Ok(()),
+            Err("refused"),
         ),
         (
             r#"{"type":"message","content":[{"type":"output_text","text":""}]}"#,

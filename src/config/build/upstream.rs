@@ -102,7 +102,7 @@ fn check_name<'a>(
 }
 
 /// The patterns of a list that has no empty ones.
-fn patterns(list: &List<String>, path: &Path, problems: &mut Problems) -> Vec<String> {
+pub fn patterns(list: &List<String>, path: &Path, problems: &mut Problems) -> Vec<String> {
     for (index, pattern) in list.0.iter().enumerate() {
         if pattern.as_deref().is_none_or(|text| text.trim().is_empty()) {
             problems.report(&path.item(index), "an empty entry");

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::super::file::{File, Price, Tls, Tracing, Upstream};
-use super::super::units::List;
-use super::super::{Abandoned, LogFormat, Scope, schema};
+use super::super::file::{File, Price, Rule, Tls, Tracing, Upstream};
+use super::super::units::{List, Span};
+use super::super::{Abandoned, Keep, LogFormat, Retries, Scope, schema};
 use super::*;
 
 /// The upstreams of the shipped file, and nothing else.
@@ -46,7 +46,7 @@ fn the_defaults_are_those_that_were_promised() {
     let config = load(Source::Embedded, &environment(&[])).unwrap();
     let address = |text: &str| text.parse::<SocketAddr>().unwrap();
     let secs = Duration::from_secs;
-    let server = config.server;
+    let server = config.server.clone();
     assert_eq!(
         (server.listen, server.admin),
         (vec![address("0.0.0.0:9999")], address("127.0.0.1:9901"))
@@ -80,9 +80,19 @@ fn the_defaults_are_those_that_were_promised() {
         (Scope::Credential, Abandoned::Finish)
     );
     assert_eq!(
-        (cache.ttl, cache.error_linger),
+        (cache.freshness.ttl, cache.error_linger),
         (secs(30 * 86400), Duration::from_millis(200))
     );
+    let none = Duration::ZERO;
+    let stale = (
+        cache.freshness.stale_while_revalidate,
+        cache.freshness.stale_if_error,
+    );
+    assert_eq!(stale, (none, secs(86400)));
+    assert_eq!(cache.request_ttl_max, secs(30 * 86400));
+    assert_eq!((cache.rules, cache.keep), (vec![], vec![]));
+    assert!(cache.embeddings_by_item && config.server.compression);
+    assert_eq!(cache.retries, Retries::Refresh);
     let store = config.store;
     assert_eq!(
         (store.path, store.memory_bytes_max),
@@ -132,6 +142,15 @@ fn every_key() -> Value {
         endpoint: Some("g".into()),
         ..Tracing::default()
     });
+    file.cache.keep = List::of([Keep::Length]);
+    file.cache.rules = vec![Some(Rule {
+        upstream: Some("h".into()),
+        api: Some("i".into()),
+        models: List::of(["j".to_owned()]),
+        ttl: Some(Span::secs(1)),
+        stale_while_revalidate: Some(Span::secs(2)),
+        stale_if_error: Some(Span::secs(3)),
+    })];
     file.upstreams.push(Some(upstream));
     serde_json::to_value(file).unwrap()
 }
@@ -172,7 +191,7 @@ fn schema_and_shipped_file_know_every_key() {
     let schema = schema();
     let mut keys = Vec::new();
     described(&every_key(), &schema, &schema, &mut keys);
-    assert_eq!(keys.len(), 50);
+    assert_eq!(keys.len(), 64);
     for key in keys {
         assert!(
             DEFAULT_YAML.contains(&format!("{key}: "))

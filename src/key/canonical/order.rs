@@ -41,7 +41,8 @@ impl Member {
         (self.end - self.start) as usize
     }
 
-    fn bytes<'t>(&self, text: &'t [u8]) -> &'t [u8] {
+    /// The whole member, `"key":value`.
+    pub(super) fn bytes<'t>(&self, text: &'t [u8]) -> &'t [u8] {
         &text[self.start as usize..self.end as usize]
     }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::order::{Member, Sorter};
 use super::text::{hex4, plain_len, push_char, spelled};
-use super::{Canonical, DEPTH_MAX, MEMBERS_MAX, Reject, Sorting};
+use super::{Canonical, DEPTH_MAX, MEMBERS_MAX, Reject, Sorting, TRANSPARENT};
 
 /// Reads one body.
 pub(super) struct Scanner<'a> {
@@ -156,16 +156,20 @@ impl<'a> Scanner<'a> {
         }
         self.at += 1;
         self.skip_space();
-        if depth == 1 && self.sorted.is_some() {
-            self.flush();
+        let outer = self.keeps_order;
+        if let (Some(sorted), false, Some(b'{' | b'[')) = (&self.sorted, outer, self.peek()) {
+            let pending = &self.body[self.pending..self.at];
+            self.out.extend_from_slice(pending);
+            self.pending = self.at;
             let key = &self.out[start + 1..key_end - 1];
-            let sorted = self.sorted.iter().flatten().any(|sorted| **sorted == *key);
-            self.keeps_order = !sorted;
-            self.value(depth)?;
-            self.keeps_order = false;
-        } else {
-            self.value(depth)?;
+            let free_of_order = match depth {
+                1 => sorted.iter().any(|sorted| **sorted == *key),
+                _ => TRANSPARENT.iter().any(|name| name.as_bytes() == key),
+            };
+            self.keeps_order = !free_of_order;
         }
+        self.value(depth)?;
+        self.keeps_order = outer;
         let end = self.written();
         self.skip_space();
         Ok(Member::new(start, key_end, end))

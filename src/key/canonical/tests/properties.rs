@@ -76,7 +76,7 @@ proptest! {
         let once = canonicalize(written(&value, seed).as_bytes(), &[], Sorting::Everywhere).unwrap();
         let twice = canonicalize(once.as_bytes(), &[], Sorting::Everywhere).unwrap();
         prop_assert_eq!(once.as_bytes(), twice.as_bytes());
-        prop_assert_eq!(once.digest(), twice.digest());
+        prop_assert_eq!(once.digest_without(&[]), twice.digest_without(&[]));
     }
 
     #[test]
@@ -93,7 +93,7 @@ proptest! {
         let mut other = value.clone();
         other.change_one(&mut dice);
         let [a, b] = [value, other].map(|value| {
-            canonicalize(written(&value, dice.below(1 << 20) as u64).as_bytes(), &[], Sorting::Everywhere).unwrap().digest()
+            canonicalize(written(&value, dice.below(1 << 20) as u64).as_bytes(), &[], Sorting::Everywhere).unwrap().digest_without(&[])
         });
         prop_assert_ne!(a, b);
     }

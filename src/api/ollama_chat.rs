@@ -1,0 +1,28 @@
+//! Ollama chat: `api/chat`. When an answer is complete: [`ollama`].
+
+use super::question::Reader;
+use super::request::Request;
+use super::{Bypass, Facts, Grammar, Place, ollama};
+use crate::key::canonical::Canonical;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) const GRAMMAR: Grammar = Grammar {
+    label: "ollama_chat",
+    operation: "chat",
+    paths: &["api/chat"],
+    ignored: ollama::IGNORED,
+    framing: &["stream"],
+    sorted: &["options"],
+    read: Reader::Json(facts),
+    judge: ollama::judge,
+};
+
+fn facts(body: &Canonical, place: &Place<'_>) -> Facts {
+    let mut request = Request::new(body, place);
+    request.read_lines();
+    let asks_nothing = request.is_empty("messages");
+    request.refuse_if(asks_nothing, Bypass::ModelLoad);
+    request.facts()
+}

@@ -1,0 +1,96 @@
+//! Where a request goes, as far as its API is concerned: path and query.
+
+/// A path below a base URL, segment by segment. `{model}` stands for one segment, or the part of
+/// one before the text that follows it; `*` for any one segment.
+pub(super) type Pattern = &'static str;
+
+/// The paths of an OpenAI API: its own, and the two ways Azure has for it.
+macro_rules! openai_paths {
+    ($path:literal) => {
+        &[
+            $path,
+            concat!("openai/v1/", $path),
+            concat!("openai/deployments/{model}/", $path),
+            concat!("deployments/{model}/", $path),
+        ]
+    };
+}
+pub(super) use openai_paths;
+
+/// Path and query of a request, as they are sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place<'a> {
+    /// The path below the upstream's base, without a leading slash.
+    pub path: &'a str,
+    /// The query without its question mark; empty if there is none.
+    pub query: &'a str,
+    /// The model, if the path names one.
+    pub model: Option<&'a str>,
+}
+
+/// What a path says when it fits a pattern.
+#[derive(Debug, PartialEq)]
+pub(super) struct Found<'a> {
+    /// The model the path names.
+    pub(super) model: Option<&'a str>,
+}
+
+/// The first pattern that fits.
+pub(super) fn find<'a>(patterns: &[Pattern], path: &'a str) -> Option<Found<'a>> {
+    patterns.iter().find_map(|pattern| fit(pattern, path))
+}
+
+fn fit<'a>(pattern: Pattern, path: &'a str) -> Option<Found<'a>> {
+    let mut found = Found { model: None };
+    let mut segments = path.split('/');
+    for wanted in pattern.split('/') {
+        let segment = segments.next()?;
+        match wanted.strip_prefix("{model}") {
+            Some(behind) => found.model = Some(named(segment.strip_suffix(behind)?)?),
+            None if wanted == "*" => {
+                named(segment)?;
+            }
+            None if wanted == segment => {}
+            None => return None,
+        }
+    }
+    segments.next().is_none().then_some(found)
+}
+
+/// A segment that can be a name. One with escapes could be read in two ways.
+fn named(segment: &str) -> Option<&str> {
+    let odd = segment.is_empty() || segment.contains(['%', ':']) || matches!(segment, "." | "..");
+    (!odd).then_some(segment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_fits_whole_segments_only() {
+        for (pattern, path, expected) in [
+            ("chat/completions", "chat/completions", Some(None)),
+            ("chat/completions", "chat/completions/", None),
+            ("chat/completions", "chat", None),
+            ("chat/completions", "Chat/completions", None),
+            ("d/{model}/chat", "d/gpt-4o/chat", Some(Some("gpt-4o"))),
+            ("d/{model}/chat", "d//chat", None),
+            ("d/{model}/chat", "d/../chat", None),
+            ("d/{model}/chat", "d/a%2fb/chat", None),
+            (
+                "m/{model}:go",
+                "m/gemini-2.5-pro:go",
+                Some(Some("gemini-2.5-pro")),
+            ),
+            ("m/{model}:go", "m/a:b:go", None),
+            ("m/{model}:go", "m/:go", None),
+            ("m/{model}:go", "m/a:stop", None),
+            ("p/*/{model}", "p/x/y", Some(Some("y"))),
+            ("p/*/{model}", "p//y", None),
+        ] {
+            let expected = expected.map(|model| Found { model });
+            assert_eq!(fit(pattern, path), expected, "{pattern} {path}");
+        }
+    }
+}

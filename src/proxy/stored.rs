@@ -1,0 +1,174 @@
+//! Step 5: what the tiers have for a request, in the form it asks for or in another.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue};
+
+use super::LlmProxy;
+use super::find::Wanted;
+use crate::api::{Api, Form, Variant, forms};
+use crate::cache::now_ms;
+use crate::coding::Coding;
+use crate::config::Retries;
+use crate::key::Key;
+use crate::policy::freshness::{Use, use_of};
+use crate::store::record::Record;
+
+/// Shorter answers are sent as they are: they fit into a packet or two.
+const ENCODED_FROM: usize = 1024;
+/// Longer answers are put into another form off the proxy's threads: it takes milliseconds.
+const CONVERTED_IN_PLACE_MAX: usize = 64 * 1024;
+
+/// What there is for a request.
+pub enum Stored {
+    /// An answer to be served.
+    Fresh(Arc<Record>),
+    /// One to be served while it is asked for anew.
+    WhileRevalidating(Arc<Record>),
+    /// One to be served should the upstream fail.
+    IfError(Arc<Record>),
+    /// Perhaps one, but the client does not want it.
+    Refused,
+    /// One that the client was given before and retries away from.
+    RetriedFrom,
+    /// Nothing.
+    Nothing,
+}
+
+/// Looks a request up.
+pub async fn look_up(proxy: &LlmProxy, wanted: &Wanted<'_>) -> Stored {
+    let control = &wanted.visit.control;
+    if control.no_cache {
+        return Stored::Refused;
+    }
+    let Some(record) = find(proxy, wanted).await else {
+        return Stored::Nothing;
+    };
+    let now = now_ms();
+    let retries = control.retries && proxy.retries == Retries::Refresh;
+    if retries && proxy.cache.delivered().lately(&wanted.key) {
+        return Stored::RetriedFrom;
+    }
+    if !control.accepts_age(record.age_secs(now)) {
+        return Stored::Refused;
+    }
+    match use_of(record.expires_ms, now, &wanted.freshness) {
+        Use::Fresh => Stored::Fresh(record),
+        Use::WhileRevalidating => Stored::WhileRevalidating(record),
+        Use::IfError => Stored::IfError(record),
+        Use::Gone => Stored::Nothing,
+    }
+}
+
+/// The keys of the same answer in other forms.
+pub fn other_keys(wanted: &Wanted<'_>) -> Vec<Key> {
+    let facts = &wanted.asked.facts;
+    let others = forms::all(wanted.asked.api).iter();
+    let others = others.filter(|variant| **variant != facts.variant);
+    others.map(|variant| wanted.keys.key(variant)).collect()
+}
+
+async fn find(proxy: &LlmProxy, wanted: &Wanted<'_>) -> Option<Arc<Record>> {
+    let now = now_ms();
+    let own = proxy.cache.lookup(&wanted.key).await;
+    if own.as_ref().is_some_and(|record| record.is_fresh(now)) {
+        return own;
+    }
+    let (api, variant) = (wanted.asked.api, &wanted.asked.facts.variant);
+    for source in forms::sources(api, variant) {
+        let Some(record) = proxy.cache.lookup(&wanted.keys.key(source)).await else {
+            continue;
+        };
+        if own.is_some() && !record.is_fresh(now) {
+            continue;
+        }
+        if let Some(converted) = convert(api, source, wanted, &record).await {
+            // In memory only: on disk there is one entry for all its forms.
+            return Some(proxy.cache.store().keep_in_memory(converted));
+        }
+    }
+    own
+}
+
+/// A stored answer in a content coding, made once and kept in memory beside it. `None` where that
+/// saves nothing.
+pub async fn encoded(
+    proxy: &LlmProxy,
+    record: &Arc<Record>,
+    coding: Coding,
+) -> Option<Arc<Record>> {
+    if record.body.len() < ENCODED_FROM {
+        return None;
+    }
+    let store = proxy.cache.store();
+    let key = encoded_key(record, coding);
+    if let Some(encoded) = store.get_hot(&key) {
+        return Some(encoded);
+    }
+    let source = record.body.clone();
+    let body = if source.len() <= CONVERTED_IN_PLACE_MAX {
+        coding.encode(&source)
+    } else {
+        let work = move || coding.encode(&source);
+        tokio::task::spawn_blocking(work).await.ok().flatten()
+    }?;
+    if body.len() >= record.body.len() {
+        return None;
+    }
+    let mut headers = record.headers.clone();
+    headers.push((CONTENT_ENCODING, coding.header()));
+    Some(store.keep_in_memory(Record {
+        key,
+        headers,
+        body: Bytes::from(body),
+        chunks: Vec::new(),
+        ..Record::clone(record)
+    }))
+}
+
+/// A key nobody can ask for, and another one for every answer that takes the place of this one.
+fn encoded_key(record: &Record, coding: Coding) -> Key {
+    let mut hasher = blake3::Hasher::new_derive_key("llm-cache-server 2026-11 content coding");
+    hasher.update(record.key.as_bytes());
+    hasher.update(&record.stored_ms.to_le_bytes());
+    hasher.update(coding.name().as_bytes());
+    Key::from_bytes(*hasher.finalize().as_bytes())
+}
+
+async fn convert(
+    api: Api,
+    from: &'static Variant,
+    wanted: &Wanted<'_>,
+    record: &Arc<Record>,
+) -> Option<Record> {
+    let to = wanted.asked.facts.variant.clone();
+    let source = record.body.clone();
+    let body = if source.len() <= CONVERTED_IN_PLACE_MAX {
+        forms::convert(api, from, &to, &source)
+    } else {
+        let work = move || forms::convert(api, from, &to, &source);
+        tokio::task::spawn_blocking(work).await.ok().flatten()
+    }?;
+    let streams = wanted.asked.facts.form == Form::Stream;
+    Some(Record {
+        key: wanted.key,
+        stream: streams,
+        headers: retyped(&record.headers, streams),
+        body: Bytes::from(body),
+        chunks: Vec::new(),
+        ..Record::clone(record)
+    })
+}
+
+/// The headers of an answer that has another form now.
+fn retyped(headers: &[(HeaderName, HeaderValue)], streams: bool) -> Vec<(HeaderName, HeaderValue)> {
+    let content_type = HeaderValue::from_static(match streams {
+        true => "text/event-stream; charset=utf-8",
+        false => "application/json",
+    });
+    let others = headers.iter().filter(|(name, _)| name != CONTENT_TYPE);
+    let typed = std::iter::once((CONTENT_TYPE, content_type));
+    typed.chain(others.cloned()).collect()
+}
