@@ -1,4 +1,4 @@
-"""The corpus of answers in both forms, and clients that ask for them. `../run_forms.py` sets the SDK_ variables."""
+"""The corpus of answers in both forms, and clients that ask for them. `../run.py` sets the SDK_ variables."""
 
 import os
 

@@ -13,6 +13,17 @@ const FAMILIES = ["chat", "responses", "messages"];
 
 // What the helpers of the Node SDKs make of a recorded stream: members they get wrong, or null where they raise.
 const MISREAD = {
+  // Of a member of the delta that the helper has not heard of it takes the last value, and joins nothing.
+  "chat/annotations-in-pieces": ["annotations"],
+  "chat/reasoning-deepseek": ["reasoning_content"],
+  "chat/reasoning-openrouter": ["reasoning", "reasoning_details", "native_finish_reason"],
+  // Padding of the stream, which it leaves in the answer.
+  "chat/plain": ["obfuscation"],
+  // The last event has no `output`, and the helper does without the items that came before it.
+  "responses/output-in-items-only": null,
+  // Members of the last event that the helper has not heard of.
+  "messages/context-management": ["context_management"],
+  "messages/unknown-fields": ["x_open"],
 };
 
 /** What the server said about the last answer. */
@@ -31,11 +42,15 @@ const openai = new OpenAI({ baseURL: SDK_OPENAI_URL, ...options });
 const anthropic = new Anthropic({ baseURL: SDK_ANTHROPIC_URL, ...options });
 const APIS = { chat: openai.chat.completions, responses: openai.responses, messages: anthropic.messages };
 
-/** The object without the members that are null: for the SDKs absent and null are one. */
+/**
+ * The object without the members that are null: for the SDKs absent and null are one. So is a `content` that is
+ * empty (beside a refusal) for the chat helper, in every stream.
+ */
 function plain(value, without = []) {
   if (Array.isArray(value)) return value.map((each) => plain(each, without));
   if (value === null || typeof value !== "object") return value;
-  const members = Object.entries(value).filter(([name, member]) => (member ?? null) !== null && !without.includes(name));
+  const said = ([name, member]) => (member ?? null) !== null && !(name === "content" && member === "");
+  const members = Object.entries(value).filter((each) => said(each) && !without.includes(each[0]));
   return Object.fromEntries(members.map(([name, member]) => [name, plain(member, without)]));
 }
 

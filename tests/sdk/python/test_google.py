@@ -91,10 +91,17 @@ def test_embeddings_are_paid_for_once(client, cache):
     assert answer.embeddings[0].values != answer.embeddings[1].values
 
 
-def test_counted_tokens_are_right_each_time(client):
-    for _ in range(2):
-        answer = client.models.count_tokens(model="uncached-gemini", contents="google count")
-        assert answer.total_tokens > 0
+def test_counted_tokens_are_paid_for_once(client, cache):
+    request = {"model": "gemini-mock", "contents": "google count"}
+    assert cache.heard_twice(lambda: client.models.count_tokens(**request), wire).total_tokens > 0
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta"])
+def test_the_versions_of_the_api_are_reached(cache, version):
+    options = types.HttpOptions(base_url=os.environ["SDK_GOOGLE_URL"], api_version=version, timeout=30_000)
+    client = genai.Client(api_key=KEY, http_options=options, vertexai=False)
+    request = asks(f"google {version}")
+    assert cache.heard_twice(lambda: client.models.generate_content(**request), wire).text == said(f"google {version}")
 
 
 @pytest.mark.parametrize(("status", "kind"), [(400, errors.ClientError), (429, errors.ClientError), (500, errors.ServerError)])

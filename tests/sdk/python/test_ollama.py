@@ -2,6 +2,7 @@
 
 import os
 
+import httpx
 import ollama
 import pytest
 
@@ -89,10 +90,14 @@ def test_an_error_is_raised_as_it_came_and_not_kept(client, cache, calls_of_llm,
 
 
 def test_an_error_inside_a_stream_is_raised_and_not_kept(client, cache, calls_of_llm):
-    request = asks("ollama broken") | {"model": "error-stream"}
-    with calls_of_llm("errors", 2):
-        error = cache.never(lambda: list(client.chat(**request, stream=True)), ollama.ResponseError)
+    request = asks("ollama broken") | {"model": "error-stream", "stream": True}
+    error = cache.never(lambda: list(client.chat(**request)), ollama.ResponseError)
     assert error.error == "mock: the model fell over"
+    # The SDK leaves at the error, so the second request may have joined the first one's. Now to the end:
+    address = os.environ["SDK_OLLAMA_URL"] + "/api/chat"
+    httpx.post(address, json=request)
+    with calls_of_llm("errors", 1):
+        httpx.post(address, json=request)
 
 
 def test_a_stream_without_its_end_is_not_kept(client, calls_of_llm):
