@@ -40,7 +40,7 @@ test-rust: setup ## Unit, integration and documentation tests
 	  cargo test --release --locked; \
 	fi
 
-test-sdk: build ## The OpenAI and Anthropic SDKs against the server, twice
+test-sdk: build ## The SDKs (OpenAI, Anthropic, Google, Ollama, LangChain, LiteLLM) against the server, twice
 	tests/sdk/run.sh
 
 test-docs: build ## Every command and snippet of the README and the docs

@@ -127,6 +127,7 @@ setup_sdk() {
     at_least "$NODE_VERSION_MIN" "${version#v}" ||
         die "Node $version is too old: version $NODE_VERSION_MIN or newer is needed"
     venv sdk tests/sdk/python/requirements.txt
+    venv sdk-frameworks tests/sdk/frameworks/requirements.txt
     # npm writes this file last, so an interrupted installation does not count.
     if ! cmp -s tests/sdk/node/package-lock.json tests/sdk/node/node_modules/.stamp; then
         say "installing the packages of tests/sdk/node"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""A stand-in LLM for the SDK suites: OpenAI and Anthropic wire formats, standard library only.
+"""A stand-in LLM for the SDK suites, in the wire formats of `mock_*.py`; standard library only.
 
-    mock_llm.py [--port 0] [--chunk-delay-ms 2]
+    mock_llm.py [--port 0] [--chunk-delay-ms 2] [--forms DIR…]
 
 Prints `listening on http://127.0.0.1:PORT` once it accepts connections, and ends on SIGTERM.
 
@@ -11,6 +11,8 @@ contains decides how it is answered:
 * a model named `error-400`, `error-401`, `error-429`, `error-500` or `error-529` gets that status;
 * a model named `error-stream` gets a stream under status 200 that ends with an error;
 * a model named `error-cut` gets a stream that ends in the middle, with the connection;
+* a model named `error-unfinished` gets a stream of Gemini or Ollama that ends well before its last frame;
+* a model named `form-…` gets a file, byte for byte: see `mock_forms.py`;
 * `tools`, unless the last message already holds a tool's result, get a call of the first tool;
 * everything else gets its prompt back, word by word when streamed.
 
@@ -22,9 +24,34 @@ tests that mean to reach the LLM every time) and `other`.
 import argparse
 import asyncio
 import collections
+import email
+import email.policy
 import json
+import pathlib
+import re
+import urllib.parse
 
-from mock_answers import ANSWERS, Cut, Done, Error
+import mock_anthropic
+import mock_forms
+import mock_google
+import mock_media
+import mock_ollama
+import mock_openai
+from mock_base import Body, Call, Cut, Done, Error, Pieces
+
+# The paths of an API, what answers there, and the body of an error in its family.
+ROUTES = [
+    (re.compile(pattern), api, error_body)
+    for routes, error_body in [
+        (mock_openai.ROUTES, mock_openai.error_body),
+        (mock_media.ROUTES, mock_openai.error_body),
+        (mock_media.RERANK_ROUTES, mock_media.rerank_error_body),
+        (mock_anthropic.ROUTES, mock_anthropic.error_body),
+        (mock_google.ROUTES, mock_google.error_body),
+        (mock_ollama.ROUTES, mock_ollama.error_body),
+    ]
+    for pattern, api in routes
+]
 
 COUNTS = {kind: collections.Counter() for kind in ("answers", "errors", "uncached", "other")}
 BODY_BYTES_MAX = 64 * 1024 * 1024
@@ -72,22 +99,49 @@ def write_json(writer, status, value, headers=()):
     writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
 
 
-async def write_events(writer, events, delay_s):
-    """Server-sent events, one chunk each, so that the other side sees them arrive one by one."""
-    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n")
+def write_body(writer, body):
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: {body.content_type}\r\ncontent-length: {len(body.content)}\r\n\r\n"
+    writer.write(head.encode() + body.content)
+
+
+def frames(events):
+    """Server-sent events."""
     for event in events:
         if event is Cut:
-            raise ConnectionAbortedError
-        if event is Done:
-            frame = "data: [DONE]\n\n"
+            yield Cut
+        elif event is Done:
+            yield b"data: [DONE]\n\n"
         else:
             name, data = event
             frame = (f"event: {name}\n" if name else "") + f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
-        piece = frame.encode()
+            yield frame.encode()
+
+
+async def write_pieces(writer, content_type, pieces, delay_s):
+    """A stream, each piece a chunk of its own, so that the other side sees them arrive one by one."""
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n"
+    writer.write(head.encode())
+    for piece in pieces:
+        if piece is Cut:
+            raise ConnectionAbortedError
         writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
         await writer.drain()
         await asyncio.sleep(delay_s)
     writer.write(b"0\r\n\r\n")
+
+
+def read_request(headers, body):
+    """The fields of a JSON body, or those of a form, whose file is bytes."""
+    content_type = headers.get("content-type", "")
+    if not content_type.startswith("multipart/form-data"):
+        return json.loads(body)
+    head = f"content-type: {content_type}\r\n\r\n".encode()
+    fields = {}
+    for part in email.message_from_bytes(head + body, policy=email.policy.HTTP).iter_parts():
+        content = part.get_payload(decode=True)
+        name = part.get_param("name", header="content-disposition")
+        fields[name] = content if part.get_filename() else content.decode()
+    return fields
 
 
 def kind_of(model):
@@ -96,7 +150,7 @@ def kind_of(model):
     return "uncached" if model.startswith("uncached-") else "answers"
 
 
-async def answer(writer, method, path, headers, body, delay_s):
+async def answer(writer, method, path, headers, body, delay_s, forms):
     if (method, path) == ("GET", "/_count"):
         write_json(writer, 200, COUNTS)
         return
@@ -105,32 +159,43 @@ async def answer(writer, method, path, headers, body, delay_s):
         model = {"id": "mock-1", "object": "model", "created": 1, "owned_by": "mock"}
         write_json(writer, 200, {"object": "list", "data": [model]})
         return
-    api = ANSWERS.get(path) if method == "POST" else None
-    if api is None:
+    path, _, query = path.partition("?")
+    matches = ((pattern.fullmatch(path), *rest) for pattern, *rest in ROUTES if method == "POST")
+    match, api, error_body = next((each for each in matches if each[0]), (None, None, None))
+    if match is None:
         COUNTS["other"][path] += 1
         write_json(writer, 404, {"error": {"message": f"no such path: {path}", "type": "not_found_error"}})
         return
     try:
-        request = json.loads(body)
+        request = read_request(headers, body)
+        named = match.groupdict()
+        request["model"] = named.get("model") or request.get("model") or named["deployment"]
         COUNTS[kind_of(request["model"])][path] += 1
-        result = api(request, headers)
+        if request["model"].startswith(mock_forms.PREFIX):
+            result = mock_forms.answer(forms, path, request)
+        else:
+            result = api(request, Call(path, dict(urllib.parse.parse_qsl(query)), headers))
     except (Error, KeyError, ValueError) as error:
         if not isinstance(error, Error):
             error = Error(400)
-        write_json(writer, error.status, error.body(path), error.headers())
+        write_json(writer, error.status, error_body(error.status), error.headers())
         return
     if isinstance(result, dict):
         write_json(writer, 200, result)
+    elif isinstance(result, Body):
+        write_body(writer, result)
+    elif isinstance(result, Pieces):
+        await write_pieces(writer, result.content_type, result.pieces, delay_s)
     else:
-        await write_events(writer, result, delay_s)
+        await write_pieces(writer, "text/event-stream; charset=utf-8", frames(result), delay_s)
 
 
-async def serve_connection(reader, writer, delay_s):
+async def serve_connection(reader, writer, delay_s, forms):
     try:
         while head := await read_head(reader):
             method, path, headers = head
             body = await read_body(reader, writer, headers)
-            await answer(writer, method, path, headers, body, delay_s)
+            await answer(writer, method, path, headers, body, delay_s, forms)
             await writer.drain()
             if headers.get("connection", "").lower() == "close":
                 break
@@ -144,9 +209,10 @@ async def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=0, help="0: any free port")
     parser.add_argument("--chunk-delay-ms", type=float, default=2)
+    parser.add_argument("--forms", type=pathlib.Path, nargs="*", default=[], metavar="DIR", help="see mock_forms.py")
     options = parser.parse_args()
     server = await asyncio.start_server(
-        lambda reader, writer: serve_connection(reader, writer, options.chunk_delay_ms / 1000),
+        lambda reader, writer: serve_connection(reader, writer, options.chunk_delay_ms / 1000, options.forms),
         "127.0.0.1",
         options.port,
         limit=1024 * 1024,

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Runs the SDK suites against a server before a stand-in LLM, each suite twice.
 
-    run.py [--direct] [python] [node]
+    run.py [--direct] [python] [node] [frameworks] [forms-python] [forms-node]
 
 Starts `mock_llm.py` and the server (the binary named by LLM_CACHE_SERVER_BIN) on free loopback ports with
 an empty store, and runs every suite (default: all) two times against them. The second time the LLM must
 not be asked anything that was worth caching. `--direct` leaves the server out and runs every suite once,
 straight against the stand-in, which tells a mistake in a suite from one in the server.
+
+The suites `forms-python` and `forms-node` are run once: see forms/test_forms.py. They need the server.
 """
 
 import argparse
@@ -24,6 +26,9 @@ import urllib.error
 import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
+CORPUS = HERE.parent / "forms"
+# Refusals and the like are in the corpus, and are kept so that their other form can be asked for.
+KEEP = "length, filtered, refused, empty, bad-tool-call"
 START_S_MAX = 60
 STOP_S_MAX = 30
 SUITE_S_MAX = 300
@@ -40,8 +45,17 @@ upstreams:
   - name: anthropic
     url: {mock}/v1
     models: ["claude-*"]
+  - name: google
+    url: {mock}/v1beta
+  - name: ollama
+    url: {mock}
+  - name: cohere
+    url: {mock}/v2
+  - name: azure
+    url: {mock}
 cache:
   ttl: 1h
+  keep: [{keep}]
   error_linger: 0s  # every request for an error reaches the stand-in, so that calls can be counted
 store:
   path: {data}
@@ -49,20 +63,51 @@ store:
   disk_bytes_max: 1GiB
 """
 
+
+def pytest(folder, venv):
+    python = os.environ.get(venv, sys.executable)
+    return [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", HERE / folder]
+
+
+def node(files):
+    return ["node", "--test", "--test-reporter=spec", *sorted((HERE / "node").glob(files))]
+
+
+# The frameworks want older SDKs and have an environment of their own.
 SUITES = {
-    "python": lambda: [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", HERE / "python"],
-    "node": lambda: ["node", "--test", "--test-reporter=spec", *sorted((HERE / "node").glob("*.test.mjs"))],
+    "python": lambda: pytest("python", "SDK_PYTHON"),
+    "frameworks": lambda: pytest("frameworks", "SDK_PYTHON_FRAMEWORKS"),
+    "node": lambda: node("*.test.mjs"),
+}
+FORMS_SUITES = {
+    "forms-python": lambda: pytest("forms", "SDK_PYTHON"),
+    "forms-node": lambda: node("forms.mjs"),
 }
 
 
 # What a developer's shell may hold and the suites must not see: keys, addresses, settings, proxies.
-HIDDEN = ("OPENAI_", "ANTHROPIC_", "ADDITIONAL_BASE_URLS", "LLM_CACHE__", "SDK_RUN", "SDK_MOCK")
+HIDDEN = (
+    "OPENAI_",
+    "ANTHROPIC_",
+    "AZURE_",
+    "GOOGLE_",
+    "GEMINI_",
+    "OLLAMA_",
+    "COHERE_",
+    "CO_API_",
+    "LITELLM_",
+    "LANGSMITH_",
+    "LANGCHAIN_",
+    "ADDITIONAL_BASE_URLS",
+    "LLM_CACHE__",
+    "SDK_",
+)
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
     if not name.startswith(HIDDEN) and name.lower() not in PROXIES
-} | {"PYTHONDONTWRITEBYTECODE": "1"}
+} | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(HERE)}
 
 
 class Failed(Exception):
@@ -99,8 +144,8 @@ def stopping(process):
 
 
 @contextlib.contextmanager
-def mock():
-    command = [sys.executable, HERE / "mock_llm.py"]
+def mock(*folders_of_forms):
+    command = [sys.executable, HERE / "mock_llm.py", "--forms", *folders_of_forms]
     with stopping(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)) as process:
         line = process.stdout.readline().strip()
         if not line.startswith("listening on "):
@@ -108,12 +153,13 @@ def mock():
         yield line.removeprefix("listening on ")
 
 
-def start_server(binary, mock_url, scratch):
+def start_server(binary, mock_url, scratch, keep):
     """The running server, once it is ready, and its address."""
     for attempt in range(1, STARTS_MAX + 1):
         port, admin = free_ports(2)
         config = scratch / f"config-{attempt}.yaml"
-        config.write_text(CONFIG.format(port=port, admin=admin, mock=mock_url, data=scratch / f"data-{attempt}"))
+        data = scratch / f"data-{attempt}"
+        config.write_text(CONFIG.format(port=port, admin=admin, mock=mock_url, data=data, keep=keep))
         with open(scratch / "server.log", "ab") as log:
             command = [binary, "run", "--config", config]
             process = subprocess.Popen(command, stdout=log, stderr=log, cwd=scratch, env=ENVIRONMENT)
@@ -132,14 +178,14 @@ def start_server(binary, mock_url, scratch):
 
 
 @contextlib.contextmanager
-def server(mock_url):
+def server(mock_url, keep=""):
     binary = os.environ.get("LLM_CACHE_SERVER_BIN")
     if not binary or not shutil.which(binary):
         raise Failed("LLM_CACHE_SERVER_BIN must name the built server")
     with tempfile.TemporaryDirectory(prefix="llm-cache-sdk-") as name:
         scratch = pathlib.Path(name)
         try:
-            process, url = start_server(pathlib.Path(binary).resolve(), mock_url, scratch)
+            process, url = start_server(pathlib.Path(binary).resolve(), mock_url, scratch, keep)
             with stopping(process):
                 yield url
             if process.returncode != 0:
@@ -152,45 +198,84 @@ def server(mock_url):
 
 def run_suites(suites, environment):
     for suite in suites:
-        label = "direct" if environment["SDK_RUN"] == "0" else f"run {environment['SDK_RUN']} of 2"
-        print(f"--- {suite} suite, {label}", flush=True)
+        label = {"0": ", direct", "1": ", run 1 of 2", "2": ", run 2 of 2"}.get(environment.get("SDK_RUN"), "")
+        print(f"--- {suite} suite{label}", flush=True)
         try:
-            code = subprocess.run(SUITES[suite](), env=ENVIRONMENT | environment, timeout=SUITE_S_MAX).returncode
+            code = subprocess.run((SUITES | FORMS_SUITES)[suite](), env=ENVIRONMENT | environment, timeout=SUITE_S_MAX).returncode
         except subprocess.TimeoutExpired:
             raise Failed(f"the {suite} suite took more than {SUITE_S_MAX} s") from None
         if code != 0:
             raise Failed(f"the {suite} suite failed")
 
 
+def addresses(url, names):
+    """What the suites are given: with the upstreams' names in the paths, or straight at the stand-in."""
+
+    def at(upstream, path=""):
+        return f"{url}/{upstream}{path}" if names else f"{url}{path}"
+
+    return {
+        "SDK_PLAIN_URL": url,
+        "SDK_OPENAI_URL": f"{url}/v1",
+        "SDK_ANTHROPIC_URL": at("anthropic"),
+        "SDK_GOOGLE_URL": at("google"),
+        "SDK_OLLAMA_URL": at("ollama"),
+        "SDK_COHERE_URL": at("cohere", "/v2"),
+        "SDK_AZURE_URL": at("azure"),
+    }
+
+
 def answers(mock_url):
     return json.loads(get(f"{mock_url}/_count"))["answers"]
+
+
+def run_twice(suites):
+    with mock() as mock_url, server(mock_url) as url:
+        environment = {"SDK_MOCK_URL": mock_url, "SDK_SUITES": " ".join(suites), **addresses(url, names=True)}
+        run_suites(suites, {**environment, "SDK_RUN": "1"})
+        before = answers(mock_url)
+        if not before:
+            raise Failed("the first run asked the LLM nothing: the suites do not reach it")
+        run_suites(suites, {**environment, "SDK_RUN": "2"})
+        after = answers(mock_url)
+        if before != after:
+            raise Failed(f"the second run asked the LLM again: {before} before it, {after} after it")
+        print(f"--- calls of the LLM: {sum(before.values())} in the first run, 0 in the second")
+
+
+def run_direct(suites):
+    with mock() as mock_url:
+        environment = {"SDK_MOCK_URL": mock_url, "SDK_SUITES": " ".join(suites), **addresses(mock_url, names=False)}
+        run_suites(suites, {**environment, "SDK_RUN": "0"})
+
+
+def run_forms(suites):
+    """The corpus, and a folder for what the server made of it, to which it is asked again."""
+    with tempfile.TemporaryDirectory(prefix="llm-cache-forms-") as back:
+        folders = (CORPUS, CORPUS / "refused", pathlib.Path(back))
+        for family in ("chat", "responses", "messages"):
+            (folders[-1] / family).mkdir()
+        with mock(*folders) as mock_url, server(mock_url, KEEP) as url:
+            environment = {"SDK_FORMS": str(CORPUS), "SDK_FORMS_BACK": back, **addresses(url, names=True)}
+            run_suites(suites, {**environment, "SDK_MOCK_URL": mock_url})
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--direct", action="store_true")
-    parser.add_argument("suites", nargs="*", metavar="python|node")
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=", ".join(SUITES | FORMS_SUITES))
     options = parser.parse_args()
-    if unknown := set(options.suites) - set(SUITES):
+    if unknown := set(options.suites) - set(SUITES | FORMS_SUITES):
         parser.error(f"no such suite: {', '.join(unknown)}")
     suites = [suite for suite in SUITES if suite in options.suites or not options.suites]
-    with mock() as mock_url:
-        environment = {"SDK_MOCK_URL": mock_url, "SDK_SUITES": " ".join(suites)}
-        if options.direct:
-            urls = {"SDK_OPENAI_URL": f"{mock_url}/v1", "SDK_ANTHROPIC_URL": mock_url, "SDK_PLAIN_URL": mock_url}
-            run_suites(suites, {**environment, **urls, "SDK_RUN": "0"})
-            return
-        with server(mock_url) as url:
-            urls = {"SDK_OPENAI_URL": f"{url}/v1", "SDK_ANTHROPIC_URL": f"{url}/anthropic", "SDK_PLAIN_URL": url}
-            run_suites(suites, {**environment, **urls, "SDK_RUN": "1"})
-            before = answers(mock_url)
-            if not before:
-                raise Failed("the first run asked the LLM nothing: the suites do not reach it")
-            run_suites(suites, {**environment, **urls, "SDK_RUN": "2"})
-            after = answers(mock_url)
-            if before != after:
-                raise Failed(f"the second run asked the LLM again: {before} before it, {after} after it")
-            print(f"--- calls of the LLM: {sum(before.values())} in the first run, 0 in the second")
+    forms = [suite for suite in FORMS_SUITES if suite in options.suites or not options.suites]
+    if options.direct:
+        run_direct(suites)
+        return
+    if suites:
+        run_twice(suites)
+    if forms:
+        run_forms(forms)
 
 
 if __name__ == "__main__":

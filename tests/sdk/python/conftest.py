@@ -1,22 +1,14 @@
 """Clients that point at the server, and what its headers must say. `../run.py` sets the SDK_ variables."""
 
 import contextlib
-import json
 import os
-import re
-import urllib.request
 
 import anthropic
 import httpx2
 import openai
 import pytest
 
-KEY = "sk-suite"
-TOOL_PARAMETERS = {
-    "type": "object",
-    "properties": {"question": {"type": "string"}, "unit": {"type": "string"}},
-    "required": ["question"],
-}
+from suite import KEY, Cache, counting
 
 
 def plain(method, **request):
@@ -49,43 +41,6 @@ def drain(method, **request):
                 pass
 
 
-class Cache:
-    """What the cache owes this run: 0 is without a server, 1 finds an empty store, 2 the one that 1 filled."""
-
-    def __init__(self):
-        self.run = int(os.environ["SDK_RUN"])
-
-    def saw(self, headers, outcome):
-        """Checks the response headers against the outcome: hit, miss, …"""
-        if self.run == 0:
-            assert "x-llm-cache" not in headers
-            return
-        assert headers["x-llm-cache"] == outcome
-        assert re.fullmatch("[0-9a-f]{64}", headers["x-llm-cache-key"])
-        if outcome == "hit":
-            assert re.search(r";\s*hit\b", headers["cache-status"])
-            assert int(headers["age"]) >= 0
-        else:
-            assert re.search(r";\s*fwd=", headers["cache-status"])
-
-    def twice(self, ask):
-        """Asks the same thing two times; `ask` gives response headers and answer. The answer, checked."""
-        headers, first = ask()
-        self.saw(headers, "miss" if self.run == 1 else "hit")
-        if hasattr(ask, "drain"):
-            ask.drain()
-        headers, second = ask()
-        self.saw(headers, "hit")
-        if self.run != 0:
-            # Every answer of the LLM has a fresh id: equal ones are one and the same.
-            assert first == second
-        return second
-
-    def kept(self, first, second):
-        """Checks that two answers are the same one (or, without a server, that there was none)."""
-        assert (first == second) == (self.run != 0)
-
-
 @pytest.fixture(scope="session")
 def cache():
     return Cache()
@@ -106,16 +61,4 @@ def anthropic_client():
 @pytest.fixture
 def calls_of_llm():
     """A block in which the calls of one kind (see `../mock_llm.py`) are counted; they are known after it."""
-
-    def count(kind):
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(os.environ["SDK_MOCK_URL"] + "/_count", timeout=10) as response:
-            return sum(json.load(response)[kind].values())
-
-    @contextlib.contextmanager
-    def counting(kind, expected):
-        before = count(kind)
-        yield
-        assert count(kind) - before == expected
-
     return counting

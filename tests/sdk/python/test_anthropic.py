@@ -4,13 +4,10 @@ import os
 
 import anthropic
 
-from conftest import KEY, TOOL_PARAMETERS, plain, streamed
+from conftest import plain, streamed
+from suite import KEY, TOOL_PARAMETERS, said
 
 TOOL = {"name": "look_up", "description": "Looks it up", "input_schema": TOOL_PARAMETERS}
-
-
-def said(prompt):
-    return f"you said: {prompt} – “ça va” 你好 🙂"
 
 
 def asks(prompt, **fields):

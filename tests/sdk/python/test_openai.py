@@ -7,14 +7,11 @@ import os
 import openai
 import pytest
 
-from conftest import KEY, TOOL_PARAMETERS, plain, streamed
+from conftest import plain, streamed
+from suite import KEY, TOOL_PARAMETERS, said
 
 TOOL = {"type": "function", "function": {"name": "look_up", "description": "Looks it up", "parameters": TOOL_PARAMETERS}}
 RESPONSES_TOOL = {"type": "function", "name": "look_up", "parameters": TOOL_PARAMETERS, "strict": False}
-
-
-def said(prompt):
-    return f"you said: {prompt} – “ça va” 你好 🙂"
 
 
 def asks(prompt, **fields):
