@@ -201,10 +201,13 @@ fn listed_in_connection(headers: &HeaderMap) -> Vec<String> {
         .collect()
 }
 
-/// What a body is by its own word, if it says so once.
+/// What a body is by its own word: empty if it does not say, `None` if it says so twice or in no
+/// text.
 pub fn content_type(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::CONTENT_TYPE).iter();
-    let value = values.next()?.to_str().ok()?;
+    let value = values
+        .next()
+        .map_or(Some(""), |value| value.to_str().ok())?;
     values.next().is_none().then_some(value)
 }
 

@@ -254,6 +254,12 @@ fn only_plain_json_is_read() {
         ("", false),
     ] {
         assert_eq!(Api::OpenAiChat.takes(content_type), read, "{content_type}");
+        let careless = read || content_type.is_empty();
+        assert_eq!(
+            Api::OllamaChat.takes(content_type),
+            careless,
+            "{content_type}"
+        );
     }
 }
 

@@ -83,13 +83,13 @@ pub async fn cached(
             let refresh = Signal::of(Outcome::Refresh, Some(key));
             lead_the_way(proxy, session, ctx, wanted, lead, refresh, None).await
         }
-        Stored::RetriedFrom => {
+        Stored::RetriedFrom(fallback) => {
             let refresh = Signal::of(Outcome::Refresh, Some(key));
             match proxy.cache.join_anew(key, visit.tenant) {
                 Joined::Lead(lead) => {
-                    lead_the_way(proxy, session, ctx, wanted, lead, refresh, None).await
+                    lead_the_way(proxy, session, ctx, wanted, lead, refresh, fallback).await
                 }
-                joined => join(proxy, session, ctx, wanted, refresh, None, Some(joined)).await,
+                joined => join(proxy, session, ctx, wanted, refresh, fallback, Some(joined)).await,
             }
         }
         Stored::IfError(record) => {

@@ -55,7 +55,7 @@ pub async fn serve(proxy: &LlmProxy, session: &mut Session, ctx: &mut Ctx) -> Re
         }
     };
     let route = proxy.router.route(path);
-    let content_type = policy::content_type(&request.headers).unwrap_or_default();
+    let content_type = policy::content_type(&request.headers).unwrap_or("unknown");
     let visit = Visit {
         named: route.upstream,
         may_cache: proxy.cache_default || route.cache,

@@ -33,8 +33,8 @@ pub enum Stored {
     IfError(Arc<Record>),
     /// Perhaps one, but the client does not want it.
     Refused,
-    /// One that the client was given before and retries away from.
-    RetriedFrom,
+    /// One that the client was given before and retries away from; still better than a failure.
+    RetriedFrom(Option<Arc<Record>>),
     /// Nothing.
     Nothing,
 }
@@ -51,7 +51,9 @@ pub async fn look_up(proxy: &LlmProxy, wanted: &Wanted<'_>) -> Stored {
     let now = now_ms();
     let retries = control.retries && proxy.retries == Retries::Refresh;
     if retries && proxy.cache.delivered().lately(&wanted.key) {
-        return Stored::RetriedFrom;
+        let usable = use_of(record.expires_ms, now, &wanted.freshness) != Use::Gone;
+        let wanted = control.accepts_age(record.age_secs(now));
+        return Stored::RetriedFrom((usable && wanted).then_some(record));
     }
     if !control.accepts_age(record.age_secs(now)) {
         return Stored::Refused;

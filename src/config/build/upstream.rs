@@ -15,16 +15,20 @@ use super::{positive, secret};
 /// Words of the path grammar; an upstream of such a name could not be reached, or would hide a
 /// path.
 const RESERVED: &[&str] = &[
+    "audio",
     "cache",
     "chat",
     "completions",
     "embeddings",
     "health",
+    "images",
     "livez",
     "messages",
     "metrics",
     "models",
+    "moderations",
     "readyz",
+    "rerank",
     "responses",
     "simulate",
     "v1",
