@@ -59,6 +59,14 @@ struct Asked {
 }
 
 impl Asked {
+    /// The form that is read: embeddings are JSON, whatever the content type says.
+    fn read_as(&self) -> Form {
+        match self.api {
+            Api::OpenAiEmbeddings => Form::Json,
+            _ => self.form,
+        }
+    }
+
     /// `None`: the API does not answer in this form.
     fn verdict<'c>(&self, worth: Worth, chunks: impl Iterator<Item = &'c [u8]>) -> Option<Verdict> {
         let mut judge = self.api.judge(&self.facts, self.form, worth)?;
@@ -72,7 +80,8 @@ impl Asked {
 
     /// Gemini's streams have no end of their own, see `src/api/candidates.rs`.
     fn ends_anywhere(&self) -> bool {
-        self.form == Form::Stream && self.api.operation() == "generate_content"
+        let gemini = ["generate_content", "stream_generate_content"];
+        self.form == Form::Stream && gemini.contains(&self.api.label())
     }
 }
 
@@ -129,7 +138,7 @@ fn is_json(text: &[u8]) -> bool {
 
 /// Whatever is kept is JSON, frame by frame.
 fn check_frames(asked: &Asked, body: &[u8]) {
-    match asked.form {
+    match asked.read_as() {
         Form::Json => assert!(is_json(body)),
         Form::Lines => {
             let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
@@ -151,13 +160,13 @@ fn check_frames(asked: &Asked, body: &[u8]) {
 
 /// No beginning of what is kept is kept as well, unless it says the same.
 fn check_beginnings(asked: &Asked, worth: Worth, body: &[u8]) {
-    if !asked.form.tells_its_end() {
+    if !asked.read_as().tells_its_end() {
         return;
     }
     for end in cuts(body) {
         let beginning = &body[..end];
         let verdict = asked.whole(worth, beginning).expect("it had a judge before");
-        match (verdict.keep, asked.form) {
+        match (verdict.keep, asked.read_as()) {
             (Ok(()), Form::Stream) => {
                 let (part, whole) = (events(beginning), events(body));
                 assert!(!part.open);
@@ -190,7 +199,7 @@ fn cuts(body: &[u8]) -> impl Iterator<Item = usize> {
 
 /// White space behind JSON and a comment behind a stream change nothing.
 fn check_addition(asked: &Asked, worth: Worth, body: &[u8], verdict: &Verdict) {
-    let addition: &[u8] = match asked.form {
+    let addition: &[u8] = match asked.read_as() {
         Form::Json => b" \n",
         Form::Lines => b"\n\n",
         Form::Stream => b": comment\n\n",
