@@ -6,6 +6,9 @@ pub mod key;
 #[path = "../src/api/mod.rs"]
 pub mod api;
 
+#[path = "../src/coding.rs"]
+pub mod coding;
+
 #[path = "../src/store/record.rs"]
 pub mod record;
 

@@ -6,7 +6,13 @@ use libfuzzer_sys::fuzz_target;
 use llm_cache_server::key::canonical::{Reject, Sorting, canonicalize};
 use serde_json::Value;
 
+/// What serde_json takes an object with this key for.
+const SERDE_JSON_OWN: &[u8] = b"$serde_json::private::RawValue";
+
 fuzz_target!(|body: &[u8]| {
+    if memchr::memmem::find(body, SERDE_JSON_OWN).is_some() {
+        return;
+    }
     let meant = serde_json::from_slice::<Value>(body);
     match canonicalize(body, &[], Sorting::Everywhere) {
         Ok(canonical) => {

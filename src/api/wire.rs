@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::Usage;
 
@@ -49,18 +50,22 @@ impl<'de: 'a, 'a> Deserialize<'de> for Bytes<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct BytesVisitor;
         impl<'de> Visitor<'de> for BytesVisitor {
-            type Value = Bytes<'de>;
+            type Value = Cow<'de, [u8]>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string")
             }
             fn visit_borrowed_bytes<E: Error>(self, text: &'de [u8]) -> Result<Self::Value, E> {
-                Ok(Bytes(Cow::Borrowed(text)))
+                Ok(Cow::Borrowed(text))
             }
             fn visit_bytes<E: Error>(self, text: &[u8]) -> Result<Self::Value, E> {
-                Ok(Bytes(Cow::Owned(text.to_vec())))
+                Ok(Cow::Owned(text.to_vec()))
             }
         }
-        deserializer.deserialize_bytes(BytesVisitor)
+        // Read as bytes alone, a string might hold line ends and the like, which is no JSON.
+        let text = <&RawValue>::deserialize(deserializer)?.get();
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let text = reader.deserialize_bytes(BytesVisitor);
+        text.map(Bytes).map_err(D::Error::custom)
     }
 }
 
@@ -69,24 +74,12 @@ pub(super) struct Filled(bool);
 
 impl<'de> Deserialize<'de> for Filled {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct FilledVisitor;
-        impl<'de> Visitor<'de> for FilledVisitor {
-            type Value = Filled;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string or an array")
-            }
-            fn visit_bytes<E: Error>(self, text: &[u8]) -> Result<Filled, E> {
-                Ok(Filled(!text.is_empty()))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Filled, A::Error> {
-                let mut filled = Filled(false);
-                while seq.next_element::<IgnoredAny>()?.is_some() {
-                    filled = Filled(true);
-                }
-                Ok(filled)
-            }
+        let value = <&RawValue>::deserialize(deserializer)?.get();
+        match value.as_bytes() {
+            [b'"', inner @ .., b'"'] => Ok(Filled(!inner.is_empty())),
+            [b'[', inner @ .., b']'] => Ok(Filled(!inner.trim_ascii().is_empty())),
+            _ => Err(D::Error::custom("neither a string nor an array")),
         }
-        deserializer.deserialize_bytes(FilledVisitor)
     }
 }
 
@@ -188,4 +181,40 @@ pub(super) fn tokens(input: Count, output: Count) -> Option<Usage> {
         input: input.0.unwrap_or_default(),
         output: output.0.unwrap_or_default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(json: &str) -> Option<bool> {
+        let read = serde_json::from_str::<Filled>(json).ok();
+        read.map(|Filled(filled)| filled)
+    }
+
+    #[test]
+    fn content_is_looked_at_and_must_be_json() {
+        for json in ["\"a\"", r#""\n""#, r#""\ud83d""#, "[0]", "[ [] ]"] {
+            assert_eq!(filled(json), Some(true), "{json}");
+        }
+        for json in ["\"\"", "[]", "[ \n]"] {
+            assert_eq!(filled(json), Some(false), "{json}");
+        }
+        for json in ["\"a\nb\"", "\"\0\"", "[\"\t\"]", r#""\x""#, "{}", "7", "true"] {
+            assert_eq!(filled(json), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn bytes_may_hold_half_a_pair_and_must_be_json() {
+        let bytes = |json| {
+            let read = serde_json::from_str::<Bytes<'_>>(json).ok();
+            read.map(|Bytes(bytes)| bytes.into_owned())
+        };
+        assert_eq!(bytes(r#""a\n""#).as_deref(), Some(&b"a\n"[..]));
+        assert_eq!(bytes(r#""\ud83d""#).as_deref(), Some(&b"\xed\xa0\xbd"[..]));
+        for json in ["\"a\nb\"", "[1]", "null", "7"] {
+            assert_eq!(bytes(json), None, "{json}");
+        }
+    }
 }
