@@ -197,7 +197,7 @@ class Stage:
 def stage():
     with tempfile.TemporaryDirectory(prefix="llm-cache-docs-") as name, sdk.mock() as mock_url:
         scratch = pathlib.Path(name)
-        process, url = sdk.start_server(os.environ["LLM_CACHE_SERVER_BIN"], mock_url, scratch)
+        process, url = sdk.start_server(os.environ["LLM_CACHE_SERVER_BIN"], mock_url, scratch, keep="")
         with sdk.stopping(process):
             config = max(scratch.glob("config-*.yaml"), key=lambda path: path.stat().st_mtime).read_text()
             yield Stage(scratch, url, config)
