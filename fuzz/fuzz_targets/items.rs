@@ -12,7 +12,7 @@ use serde_json::Value;
 fuzz_target!(|input: &[u8]| {
     let cut = memchr::memchr(0xff, input).unwrap_or(input.len());
     let (request, answer) = input.split_at(cut);
-    let question = Api::OpenAiEmbeddings.question(&Place::default(), request);
+    let question = Api::OpenAiEmbeddings.question(&Place::default(), "application/json", request);
     let Some(items) = question.items else {
         return;
     };
@@ -24,7 +24,7 @@ fuzz_target!(|input: &[u8]| {
     let wanted = [&every[..1], &every[count - 1..], &every];
     for wanted in wanted {
         let smaller = request_for(request, wanted).expect("it was read before");
-        let again = Api::OpenAiEmbeddings.question(&Place::default(), &smaller);
+        let again = Api::OpenAiEmbeddings.question(&Place::default(), "application/json", &smaller);
         let again = again.items.expect("it has texts");
         assert_eq!(again.rest, items.rest);
         let texts = wanted.iter().map(|at| items.texts[*at]);

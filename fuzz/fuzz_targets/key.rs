@@ -41,7 +41,7 @@ fn check(api: Api, one: &str, other: &str) {
         model: Some("m"),
         ..Place::default()
     };
-    let questions = [one, other].map(|body| api.question(&place, body.as_bytes()));
+    let questions = [one, other].map(|body| api.question(&place, "application/json", body.as_bytes()));
     let (Some(a), Some(b)) = (Tree::read(one), Tree::read(other)) else {
         // A key is there twice, in the second one.
         assert_eq!(questions[1].digest, Err("duplicate-key"), "{other}");
