@@ -135,8 +135,8 @@ async fn what_is_no_api_of_the_cache_passes_through_untouched() {
         (Ask::bodiless("OPTIONS", "/v1/models"), "/v1/models"),
         (multipart.header("content-type", boundary), "/v1/files"),
         (
-            Ask::post("/v1/moderations", r#"{"input":  "spaces stay"}"#),
-            "/v1/moderations",
+            Ask::post("/v1/fine_tuning/jobs", r#"{"input":  "spaces stay"}"#),
+            "/v1/fine_tuning/jobs",
         ),
         (
             Ask::post("/v1/batches", "{\"a\":1,\"a\":2}").pieces(&[3]),

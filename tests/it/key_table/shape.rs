@@ -228,7 +228,7 @@ fn members(t: &mut Table) {
     let text = "t".repeat(200 << 10);
     let tangled = format!(
         "{}\"{text}\"{}",
-        "{\"d\":1,\"content\":".repeat(levels),
+        "{\"z\":1,\"function\":".repeat(levels),
         "}".repeat(levels)
     );
     t.uncacheable(
