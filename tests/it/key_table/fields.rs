@@ -302,7 +302,7 @@ fn models(t: &mut Table) {
         ("gpt-4o", "openai/gpt-4o"),
         ("gpt-4o", "GPT-4o"),
         ("gpt-4o", "gpt-4o "),
-        ("gpt-4o", "gpt-4o:free"),
+        ("gpt-4o", "gpt-4o:nitro"),
         ("gpt-4o", "gpt-4o:free"),
         ("gpt-4o", "gpt-4o-mini"),
         ("gpt-4o", "models/gpt-4o"),
