@@ -173,12 +173,13 @@ impl Api {
         let (media_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
         let is = |wanted: &str| media_type.trim().eq_ignore_ascii_case(wanted);
         let parameters = parameters.trim().to_ascii_lowercase().replace('"', "");
-        // Ollama reads JSON whatever it is called: `curl -d` says it is a form, some SDKs say nothing.
+        // Ollama reads JSON whatever it is called: `curl -d` says it is a form, some SDKs say that it
+        // is text, or nothing.
         let careless = matches!(
             self,
             Api::OllamaChat | Api::OllamaGenerate | Api::OllamaEmbed
         );
-        if careless && (content_type.is_empty() || is("application/x-www-form-urlencoded")) {
+        if careless && matches!(parameters.as_str(), "" | "charset=utf-8") {
             return true;
         }
         match self.grammar().read {

@@ -254,7 +254,7 @@ fn only_plain_json_is_read() {
         ("", false),
     ] {
         assert_eq!(Api::OpenAiChat.takes(content_type), read, "{content_type}");
-        let careless = read || content_type.is_empty();
+        let careless = read || matches!(content_type, "" | "text/plain" | "application/vnd.x+json");
         assert_eq!(
             Api::OllamaChat.takes(content_type),
             careless,
