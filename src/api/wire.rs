@@ -185,7 +185,9 @@ mod tests {
         for json in ["\"\"", "[]", "[ \n]"] {
             assert_eq!(filled(json), Some(false), "{json}");
         }
-        for json in ["\"a\nb\"", "\"\0\"", "[\"\t\"]", r#""\x""#, "{}", "7", "true"] {
+        for json in [
+            "\"a\nb\"", "\"\0\"", "[\"\t\"]", r#""\x""#, "{}", "7", "true",
+        ] {
             assert_eq!(filled(json), None, "{json}");
         }
     }
