@@ -17,6 +17,9 @@ fuzz_target!(|input: &[u8]| {
         let whole = coding.decode(body, bytes_max);
         if let Ok(decoded) = &whole {
             assert!(decoded.len() <= bytes_max);
+            if let Some(less) = decoded.len().checked_sub(1) {
+                assert_eq!(coding.decode(body, less), Err(DecodeError::TooLong));
+            }
             assert!(decoded.len() <= (body.len() * RATIO_MAX).max(FREE_BYTES));
             let pieces = in_pieces(coding, body, [usize::from(one).max(1), usize::from(other)]);
             match pieces {
@@ -27,7 +30,10 @@ fuzz_target!(|input: &[u8]| {
         }
         let encoded = coding.encode(body).expect("there is memory");
         let again = coding.decode(&encoded, body.len());
-        assert!(again.as_deref() == Ok(body), "{coding:?} does not come back");
+        assert!(
+            again.as_deref() == Ok(body),
+            "{coding:?} does not come back"
+        );
     }
 });
 

@@ -82,7 +82,9 @@ fn check_made(api: Api, json: &[u8], made: &[u8], usage: bool) {
 
 fn has_choices(json: &[u8]) -> bool {
     let answer = serde_json::from_slice::<serde_json::Value>(json).ok();
-    let choices = answer.as_ref().and_then(|answer| answer["choices"].as_array());
+    let choices = answer
+        .as_ref()
+        .and_then(|answer| answer["choices"].as_array());
     choices.is_some_and(|choices| !choices.is_empty())
 }
 

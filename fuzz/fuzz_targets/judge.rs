@@ -165,7 +165,9 @@ fn check_beginnings(asked: &Asked, worth: Worth, body: &[u8]) {
     }
     for end in cuts(body) {
         let beginning = &body[..end];
-        let verdict = asked.whole(worth, beginning).expect("it had a judge before");
+        let verdict = asked
+            .whole(worth, beginning)
+            .expect("it had a judge before");
         match (verdict.keep, asked.read_as()) {
             (Ok(()), Form::Stream) => {
                 let (part, whole) = (events(beginning), events(body));
@@ -194,7 +196,8 @@ fn cuts(body: &[u8]) -> impl Iterator<Item = usize> {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         Some((seed >> 33) as usize % body.len().max(1))
     });
-    last.chain(lines).chain(others.take(16).filter(|_| !body.is_empty()))
+    last.chain(lines)
+        .chain(others.take(16).filter(|_| !body.is_empty()))
 }
 
 /// White space behind JSON and a comment behind a stream change nothing.

@@ -54,7 +54,10 @@ fn check(api: Api, one: &str, other: &str) {
         x.facts.variant.tag() == y.facts.variant.tag()
     );
     if same(api, &a, &b) {
-        assert!(!told_apart, "{api:?}: one question, two keys: {one} {other}");
+        assert!(
+            !told_apart,
+            "{api:?}: one question, two keys: {one} {other}"
+        );
         assert_eq!(x.facts, y.facts);
         assert_eq!(x.items, y.items);
     } else {
@@ -100,7 +103,8 @@ fn same(api: Api, a: &Tree, b: &Tree) -> bool {
     };
     let mut members = a.members().iter().filter(|(key, _)| counts(api, key));
     let equal = members.all(|(key, value)| {
-        b.get(key).is_some_and(|other| equal(value, other, sorted(key)))
+        b.get(key)
+            .is_some_and(|other| equal(value, other, sorted(key)))
     });
     equal && counted(a) == counted(b) && same_form(api, a, b)
 }
@@ -137,7 +141,8 @@ fn equal(a: &Tree, b: &Tree, free: bool) -> bool {
             x.len() == y.len()
                 && (free || in_order())
                 && x.iter().all(|(key, value)| {
-                    b.get(key).is_some_and(|other| equal(value, other, below(key)))
+                    b.get(key)
+                        .is_some_and(|other| equal(value, other, below(key)))
                 })
         }
         _ => a == b,

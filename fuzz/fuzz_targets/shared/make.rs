@@ -120,7 +120,9 @@ impl Maker<'_, '_> {
     }
 
     fn text(&mut self) -> String {
-        (0..self.choices.below(5)).map(|_| self.choices.of(CHARS)).collect()
+        (0..self.choices.below(5))
+            .map(|_| self.choices.of(CHARS))
+            .collect()
     }
 
     fn scalar(&mut self) -> Tree {
@@ -249,7 +251,10 @@ impl Maker<'_, '_> {
             }
             match left.checked_sub(1) {
                 Some(less) => left = less,
-                None => change.take().into_iter().for_each(|change| change(self, node)),
+                None => change
+                    .take()
+                    .into_iter()
+                    .for_each(|change| change(self, node)),
             }
         });
     }

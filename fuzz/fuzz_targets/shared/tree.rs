@@ -60,7 +60,9 @@ impl Tree {
     /// A member of the topmost object.
     pub fn get(&self, key: &str) -> Option<&Tree> {
         let mut members = self.members().iter();
-        members.find(|(name, _)| name == key).map(|(_, value)| value)
+        members
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| value)
     }
 
     /// Every node, itself first.
