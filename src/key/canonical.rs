@@ -139,8 +139,9 @@ pub const TRANSPARENT: &[&str] = &[
 pub enum Sorting<'a> {
     /// In every object.
     Everywhere,
-    /// Inside these top-level members, and there below [`TRANSPARENT`] keys. Everywhere else the order is part of the question: schemas
-    /// hide under many names, and providers answer in the order of a schema's properties.
+    /// Inside these top-level members, and there below [`TRANSPARENT`] keys, unless `content` is an
+    /// object: a tool said it. Everywhere else the order is part of the question: schemas hide under
+    /// many names, and providers answer in the order of a schema's properties.
     Within(&'a [&'a str]),
 }
 
