@@ -90,7 +90,7 @@ pub struct LlmProxy {
     compression: bool,
     by_item: bool,
     /// Turns for work that takes long, one for each core.
-    heavy: Semaphore,
+    heavy: Arc<Semaphore>,
     access_log: AccessLog,
     traces: Traces,
 }
@@ -145,7 +145,9 @@ impl LlmProxy {
             retries: options.retries,
             compression: options.compression,
             by_item: options.by_item,
-            heavy: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            heavy: Arc::new(Semaphore::new(
+                std::thread::available_parallelism().map_or(1, usize::from),
+            )),
             access_log: options.access_log,
             traces: options.traces,
         })

@@ -36,6 +36,7 @@ mod openai_responses;
 mod openai_speech;
 mod openai_transcriptions;
 mod output;
+mod pieces;
 mod place;
 mod plain;
 mod question;

@@ -4,17 +4,12 @@
 //! empty, see [`plain`]. A stream (`stream_format: "sse"`) is complete iff its last event is
 //! `speech.audio.done`, at least one piece came, and no error.
 
-use serde::Deserialize;
-
-use super::named_event;
+use super::pieces::{self, Kinds};
 use super::place::openai_paths;
 use super::plain;
 use super::question::Reader;
 use super::request::Request;
-use super::sse::Event;
-use super::stream::{Seen, StreamJudge, StreamRules};
-use super::wire::{Filled, InputUsage, Object, any_filled};
-use super::{Bypass, Facts, Fault, Form, Grammar, Judge, Place, Worth};
+use super::{Bypass, Facts, Form, Grammar, Judge, Place, Worth};
 use crate::key::canonical::Canonical;
 
 #[cfg(test)]
@@ -31,6 +26,11 @@ pub(super) const GRAMMAR: Grammar = Grammar {
     judge,
 };
 
+const STREAM: Kinds = Kinds {
+    piece: "speech.audio.delta",
+    end: "speech.audio.done",
+};
+
 fn facts(body: &Canonical, place: &Place<'_>) -> Facts {
     let mut request = Request::new(body, place);
     let form = match body.get("stream_format") {
@@ -45,67 +45,8 @@ fn facts(body: &Canonical, place: &Place<'_>) -> Facts {
 
 fn judge(_: &Facts, form: Form, worth: Worth) -> Option<Box<dyn Judge>> {
     match form {
-        Form::Stream => Some(StreamJudge::boxed(Rules {
-            worth,
-            filled: false,
-        })),
+        Form::Stream => Some(pieces::judge(STREAM, worth)),
         Form::Binary => Some(plain::judge(form, worth)),
         Form::Json | Form::Lines | Form::Text => None,
-    }
-}
-
-/// A piece of sound.
-#[derive(Deserialize)]
-struct Delta {
-    audio: Option<Filled>,
-}
-
-/// The event that ends a stream.
-#[derive(Deserialize)]
-struct Done {
-    usage: Option<Object<InputUsage>>,
-}
-
-struct Rules {
-    worth: Worth,
-    filled: bool,
-}
-
-impl Rules {
-    fn read(&mut self, kind: &str, data: &str, seen: &mut Seen) -> Result<(), serde_json::Error> {
-        match kind {
-            "speech.audio.delta" => {
-                let delta = serde_json::from_str::<Delta>(data)?;
-                self.filled |= any_filled(&[&delta.audio]);
-            }
-            "speech.audio.done" => {
-                seen.end();
-                let done = serde_json::from_str::<Done>(data)?;
-                seen.spent(done.usage.and_then(|usage| usage.0.usage()));
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-impl StreamRules for Rules {
-    fn event(&mut self, event: Event<'_>, seen: &mut Seen) {
-        if let Some((kind, data)) = named_event::read(event, seen)
-            && self.read(&kind, data, seen).is_err()
-        {
-            seen.fail(Fault::BadFrame);
-        }
-    }
-
-    fn may_follow_end(&self, event: Event<'_>) -> bool {
-        named_event::is_sentinel(event)
-    }
-
-    fn complete(&self) -> Result<(), Fault> {
-        match self.filled {
-            true => Ok(()),
-            false => self.worth.check(Fault::Empty),
-        }
     }
 }

@@ -12,11 +12,9 @@ use serde::de::IgnoredAny;
 
 use super::json_body::{JsonJudge, Reading};
 use super::multipart::Parts;
-use super::named_event;
+use super::pieces::{self, Kinds};
 use super::plain;
 use super::question::Reader;
-use super::sse::Event;
-use super::stream::{Seen, StreamJudge, StreamRules};
 use super::wire::{Filled, InputUsage, Object, any_filled};
 use super::{Bypass, Facts, Fault, Form, Grammar, Judge, Place, Variant, Worth};
 
@@ -41,6 +39,11 @@ pub(super) const GRAMMAR: Grammar = Grammar {
     sorted: &[],
     read: Reader::Multipart(facts),
     judge,
+};
+
+const STREAM: Kinds = Kinds {
+    piece: "transcript.text.delta",
+    end: "transcript.text.done",
 };
 
 fn facts(parts: &Parts<'_>, place: &Place<'_>) -> Facts {
@@ -88,10 +91,7 @@ fn read<T>(parts: &Parts<'_>, name: &str, of: impl Fn(Option<&str>) -> Option<T>
 
 fn judge(_: &Facts, form: Form, worth: Worth) -> Option<Box<dyn Judge>> {
     match form {
-        Form::Stream => Some(StreamJudge::boxed(Rules {
-            worth,
-            filled: false,
-        })),
+        Form::Stream => Some(pieces::judge(STREAM, worth)),
         Form::Json => Some(JsonJudge::boxed(move |body| check(body, worth))),
         Form::Text => Some(plain::judge(form, worth)),
         Form::Lines | Form::Binary => None,
@@ -117,62 +117,4 @@ fn check(body: &str, worth: Worth) -> Result<Reading, serde_json::Error> {
         worth.check(Fault::Empty)
     };
     Ok((keep, answer.usage.and_then(|usage| usage.0.usage())))
-}
-
-/// A piece of text.
-#[derive(Deserialize)]
-struct Delta {
-    delta: Option<Filled>,
-}
-
-/// The event that ends a stream.
-#[derive(Deserialize)]
-struct Done {
-    text: Option<Filled>,
-    usage: Option<Object<InputUsage>>,
-}
-
-struct Rules {
-    worth: Worth,
-    filled: bool,
-}
-
-impl Rules {
-    fn read(&mut self, kind: &str, data: &str, seen: &mut Seen) -> Result<(), serde_json::Error> {
-        match kind {
-            "transcript.text.delta" => {
-                let delta = serde_json::from_str::<Delta>(data)?;
-                self.filled |= any_filled(&[&delta.delta]);
-            }
-            "transcript.text.done" => {
-                seen.end();
-                let done = serde_json::from_str::<Done>(data)?;
-                self.filled |= any_filled(&[&done.text]);
-                seen.spent(done.usage.and_then(|usage| usage.0.usage()));
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-impl StreamRules for Rules {
-    fn event(&mut self, event: Event<'_>, seen: &mut Seen) {
-        if let Some((kind, data)) = named_event::read(event, seen)
-            && self.read(&kind, data, seen).is_err()
-        {
-            seen.fail(Fault::BadFrame);
-        }
-    }
-
-    fn may_follow_end(&self, event: Event<'_>) -> bool {
-        named_event::is_sentinel(event)
-    }
-
-    fn complete(&self) -> Result<(), Fault> {
-        match self.filled {
-            true => Ok(()),
-            false => self.worth.check(Fault::Empty),
-        }
-    }
 }

@@ -89,11 +89,12 @@ pub async fn answer(
             }
         }
     }
-    let Some(body) = stored::heavy(proxy, bytes, move || put_together(known)).await else {
+    let work = move || put_together(known);
+    let Some(body) = stored::heavy(proxy, session, bytes, work).await? else {
         return Ok(false);
     };
-    let whole = record(wanted.key, times, body, saved);
-    let Some(whole) = proxy.cache.store().keep_in_memory(whole) else {
+    let made = record(wanted.key, times, body, saved);
+    let Some(whole) = proxy.cache.store().keep_in_memory(made.clone()) else {
         return Ok(false);
     };
     if missing.is_empty() {
@@ -103,6 +104,11 @@ pub async fn answer(
         find::hit(proxy, session, ctx, wanted.visit, &whole).await?;
         return Ok(true);
     }
+    // One that came later may be over already: it was kept for a shorter time.
+    let whole = match whole.is_fresh(now_ms()) {
+        true => whole,
+        false => Arc::new(made),
+    };
     let detail = format!("items-{}-of-{of_all}", of_all - missing.len());
     ctx.account.detail = Some(detail.clone());
     let signal = Signal {
@@ -258,7 +264,8 @@ async fn ask_for(
     };
     let texts: Vec<Text> = texts.into_iter().map(|(_, text)| text).collect();
     let bytes = answered.len();
-    let taken = stored::heavy(proxy, bytes, move || items::take_apart(&answered, &texts)).await;
+    let work = move || items::take_apart(&answered, &texts);
+    let taken = stored::heavy(proxy, session, bytes, work).await?;
     Ok(taken.map(|pieces| Rest::Pieces(pieces, times)))
 }
 

@@ -56,12 +56,15 @@ pub async fn cached(
 ) -> Result<()> {
     let Wanted { visit, key, .. } = wanted;
     ctx.account.key = Some(key);
-    match stored::look_up(proxy, &wanted).await {
+    match stored::look_up(proxy, session, &wanted).await? {
         Stored::Fresh(record) => hit(proxy, session, ctx, visit, &record).await,
         Stored::WhileRevalidating(record) => {
             // Not for a client that forbids to ask.
-            if !visit.control.only_if_cached {
-                revalidate(proxy, session, ctx, wanted)?;
+            if !visit.control.only_if_cached
+                && let Err(error) = revalidate(proxy, session, ctx, wanted)
+            {
+                // No reason to withhold what there is.
+                log::error!("a stale answer could not be asked for anew: {error}");
             }
             stale(proxy, session, ctx, visit, &record, None).await
         }
@@ -226,7 +229,7 @@ pub async fn replay(
     let (compression, simulate) = (proxy.compression, visit.simulate);
     let coding = Coding::accepted(&session.req_header().headers);
     let encoded = match coding.filter(|_| compression && !simulate) {
-        Some(coding) => stored::encoded(proxy, record, coding).await,
+        Some(coding) => stored::encoded(proxy, session, record, coding).await?,
         None => None,
     };
     let served = encoded.as_ref().unwrap_or(record);

@@ -6,11 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue};
+use pingora_core::Result;
+use pingora_proxy::Session;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::LlmProxy;
+use super::answer;
+use super::fill::Asked;
 use super::find::Wanted;
-use crate::api::{Api, Form, Variant, forms};
+use crate::api::{Form, Variant, forms};
 use crate::cache::now_ms;
 use crate::coding::Coding;
 use crate::config::Retries;
@@ -39,15 +43,22 @@ pub enum Stored {
     Nothing,
 }
 
-/// Looks a request up.
-pub async fn look_up(proxy: &LlmProxy, wanted: &Wanted<'_>) -> Stored {
-    let control = &wanted.visit.control;
-    if control.no_cache {
-        return Stored::Refused;
+/// Looks a request up. Fails only if the client leaves.
+pub async fn look_up(
+    proxy: &LlmProxy,
+    session: &mut Session,
+    wanted: &Wanted<'_>,
+) -> Result<Stored> {
+    if wanted.visit.control.no_cache {
+        return Ok(Stored::Refused);
     }
-    let Some(record) = find(proxy, wanted).await else {
-        return Stored::Nothing;
-    };
+    let found = find(proxy, session, wanted).await?;
+    Ok(found.map_or(Stored::Nothing, |record| classed(proxy, wanted, record)))
+}
+
+/// What an answer that was found is good for.
+fn classed(proxy: &LlmProxy, wanted: &Wanted<'_>, record: Arc<Record>) -> Stored {
+    let control = &wanted.visit.control;
     let now = now_ms();
     let retries = control.retries && proxy.retries == Retries::Refresh;
     if retries && proxy.cache.delivered().lately(&wanted.key) {
@@ -74,11 +85,15 @@ pub fn other_keys(wanted: &Wanted<'_>) -> Vec<Key> {
     others.map(|variant| wanted.keys.key(variant)).collect()
 }
 
-async fn find(proxy: &LlmProxy, wanted: &Wanted<'_>) -> Option<Arc<Record>> {
+async fn find(
+    proxy: &LlmProxy,
+    session: &mut Session,
+    wanted: &Wanted<'_>,
+) -> Result<Option<Arc<Record>>> {
     let now = now_ms();
     let own = proxy.cache.lookup(&wanted.key).await;
     if own.as_ref().is_some_and(|record| record.is_fresh(now)) {
-        return own;
+        return Ok(own);
     }
     let (api, variant) = (wanted.asked.api, &wanted.asked.facts.variant);
     let mut others = Vec::new();
@@ -93,56 +108,69 @@ async fn find(proxy: &LlmProxy, wanted: &Wanted<'_>) -> Option<Arc<Record>> {
     // A fresh one first, then the newest.
     others.sort_by_key(|(_, record)| Reverse((record.is_fresh(now), record.stored_ms)));
     for (source, record) in others {
-        if let Some(made) = convert(proxy, api, source, wanted, &record).await {
-            return Some(made);
+        if let Some(made) = convert(proxy, session, source, wanted, &record).await? {
+            return Ok(Some(made));
         }
     }
-    own
+    Ok(own)
 }
 
 /// Runs work that takes milliseconds or more: off the proxy's threads, and no more of it at once
-/// than there are cores, since each piece of it holds copies of an answer.
+/// than there are cores, since each piece of it holds copies of an answer. Fails only if the client
+/// leaves.
 pub async fn heavy<T: Send + 'static>(
     proxy: &LlmProxy,
+    session: &mut Session,
     bytes: usize,
     work: impl FnOnce() -> Option<T> + Send + 'static,
-) -> Option<T> {
+) -> Result<Option<T>> {
     if bytes <= IN_PLACE_MAX {
-        return work();
+        return Ok(work());
     }
-    let _permit = proxy.heavy.acquire().await.ok()?;
-    tokio::task::spawn_blocking(work).await.ok().flatten()
+    let turn = proxy.heavy.clone().acquire_owned();
+    let Ok(permit) = answer::while_connected(session, turn).await? else {
+        return Ok(None);
+    };
+    // The turn ends with the work, even if nobody waits for it any more.
+    let work = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        work()
+    });
+    let done = answer::while_connected(session, work).await?;
+    Ok(done.ok().flatten())
 }
 
 /// A stored answer in a content coding, made once and kept in memory beside it. `None` where that
-/// saves nothing.
+/// saves nothing. Fails only if the client leaves.
 pub async fn encoded(
     proxy: &LlmProxy,
+    session: &mut Session,
     record: &Arc<Record>,
     coding: Coding,
-) -> Option<Arc<Record>> {
+) -> Result<Option<Arc<Record>>> {
     if record.body.len() < ENCODED_FROM {
-        return None;
+        return Ok(None);
     }
     let store = proxy.cache.store();
     let key = encoded_key(record, coding);
     if let Some(encoded) = store.get_hot(&key) {
-        return Some(encoded);
+        return Ok(Some(encoded));
     }
     let source = record.body.clone();
-    let body = heavy(proxy, source.len(), move || coding.encode(&source)).await?;
-    if body.len() >= record.body.len() {
-        return None;
-    }
+    let work = move || coding.encode(&source);
+    let body = heavy(proxy, session, record.body.len(), work).await?;
+    let Some(body) = body.filter(|body| body.len() < record.body.len()) else {
+        return Ok(None);
+    };
     let mut headers = record.headers.clone();
     headers.push((CONTENT_ENCODING, coding.header()));
-    store.keep_in_memory(Record {
+    Ok(store.keep_in_memory(Record {
         key,
         headers,
         body: Bytes::from(body),
         chunks: Vec::new(),
         ..Record::clone(record)
-    })
+    }))
 }
 
 /// A key nobody can ask for, and another one for every answer that takes the place of this one.
@@ -160,26 +188,26 @@ fn encoded_key(record: &Record, coding: Coding) -> Key {
 /// is one entry for all its forms.
 async fn convert(
     proxy: &LlmProxy,
-    api: Api,
+    session: &mut Session,
     from: &'static Variant,
     wanted: &Wanted<'_>,
     record: &Arc<Record>,
-) -> Option<Arc<Record>> {
-    let store = proxy.cache.store();
-    let (to, source) = (wanted.asked.facts.variant.clone(), record.body.clone());
-    let made = heavy(proxy, source.len(), move || {
-        forms::convert(api, from, &to, &source)
-    });
-    let body = made.await?;
-    let streams = wanted.asked.facts.form == Form::Stream;
-    store.keep_in_memory(Record {
+) -> Result<Option<Arc<Record>>> {
+    let Asked { api, facts, .. } = &wanted.asked;
+    let (api, to, source) = (*api, facts.variant.clone(), record.body.clone());
+    let work = move || forms::convert(api, from, &to, &source);
+    let Some(body) = heavy(proxy, session, record.body.len(), work).await? else {
+        return Ok(None);
+    };
+    let streams = facts.form == Form::Stream;
+    Ok(proxy.cache.store().keep_in_memory(Record {
         key: wanted.key,
         stream: streams,
         headers: retyped(&record.headers, streams),
         body: Bytes::from(body),
         chunks: Vec::new(),
         ..Record::clone(record)
-    })
+    }))
 }
 
 /// The headers of an answer that has another form now.
