@@ -273,3 +273,60 @@ async fn a_compressed_batch_is_made_smaller_and_sent_as_it_is() {
     assert_eq!(origin.last().header("content-encoding"), None);
     assert_eq!(inputs(&origin).await, 2);
 }
+
+#[tokio::test]
+async fn a_rest_that_says_nothing_about_the_whole_is_asked_for_as_a_whole() {
+    let long = |call: &Call| {
+        let mut answer: Value = serde_json::from_slice(&embedded(call).bytes()).expect("JSON");
+        answer["data"][0]["note"] = json!("x".repeat(100_000));
+        Reply::json(200, answer)
+    };
+    let created = |call: &Call| Reply {
+        status: 201,
+        ..embedded(call)
+    };
+    for odd in [long as fn(&Call) -> Reply, created] {
+        let answer = move |call: &Call| match call.number {
+            2 => odd(call),
+            _ => embedded(call),
+        };
+        let origin = origin().answer(answer).start().await;
+        let proxy = proxy()
+            .upstream(&origin)
+            .set("limits.answer_bytes_max", "64KiB")
+            .start()
+            .await;
+        let known = batch(&texts(0..3), json!({}));
+        proxy.ask(&known).await.is(200, "miss");
+        let more = batch(&texts(0..5), json!({}));
+        let whole = proxy.ask(&more).await;
+        whole.is(200, "miss").says("fwd=uri-miss");
+        origin.was_called(3);
+        assert_eq!(inputs(&origin).await, 5);
+        assert_eq!(proxy.ask(&more).await.is(200, "hit").json(), whole.json());
+        origin.was_called(3);
+    }
+}
+
+#[tokio::test]
+async fn a_text_that_is_too_old_for_the_client_is_asked_for() {
+    let origin = origin().answer(embedded).start().await;
+    let proxy = proxy_before(&origin).await;
+    let known = batch(&texts(0..3), json!({}));
+    proxy.ask(&known).await.is(200, "miss");
+    let bound = std::time::Duration::from_secs(20);
+    let a_second_old = || async {
+        let hit = proxy.ask(&known).await;
+        let age = hit.is(200, "hit").field("age").expect("an age").to_owned();
+        if age == "0" { Err(age) } else { Ok(()) }
+    };
+    within(bound, "an age of a second", a_second_old).await;
+    let part = batch(&texts(0..2), json!({}));
+    let young = part.clone().cache_control("max-age=0");
+    proxy.ask(&young).await.is(200, "miss").says("fwd=uri-miss");
+    assert_eq!(inputs(&origin).await, 2);
+    origin.was_called(2);
+    // Who accepts any age takes them.
+    let other = batch(&texts(1..3), json!({}));
+    proxy.ask(&other).await.is(200, "hit");
+}

@@ -216,3 +216,63 @@ async fn compression_can_be_switched_off() {
     assert_eq!(hit.is(200, "hit").field("content-encoding"), None);
     assert_eq!(hit.field("vary"), None);
 }
+
+/// Writers that append, and proxies that compress piece by piece, end and begin anew.
+#[tokio::test]
+async fn a_body_of_several_members_is_read_to_its_end() {
+    for coding in [Coding::Gzip, Coding::Zstd] {
+        let members = move |plain: &[u8]| {
+            let (one, other) = plain.split_at(plain.len() / 2);
+            [one, other]
+                .map(|part| coding.encode(part).unwrap())
+                .concat()
+        };
+        let answer = move |call: &Call| {
+            let plain = llm::any(&Call {
+                body: coding.decode(&call.body, 1 << 20).unwrap().into(),
+                ..call.clone()
+            });
+            let body = members(&plain.bytes());
+            Reply::new(200, "application/json", body).header("content-encoding", coding.name())
+        };
+        let origin = origin().answer(answer).start().await;
+        let proxy = proxy_before(&origin).await;
+        let plain = chat("in two members");
+        let mut ask = plain.clone().header("content-encoding", coding.name());
+        ask.body = members(&plain.body).into();
+        let miss = proxy.ask(&ask).await;
+        miss.is(200, "miss");
+        let hit = proxy.ask(&plain).await;
+        assert_eq!(hit.is(200, "hit").field("content-encoding"), None);
+        assert!(hit.json()["choices"].is_array(), "{}", hit.dump());
+        origin.was_called(1);
+    }
+}
+
+/// A provider that reads no compressed bodies refuses one; that says nothing about the same
+/// question as it is.
+#[tokio::test]
+async fn a_refusal_of_a_coding_is_not_shared_with_other_codings() {
+    let gate = Gate::closed();
+    let opens = gate.clone();
+    let answer = move |call: &Call| match call.header("content-encoding") {
+        Some(_) => Reply::error(415, "compressed bodies are not read here").held(&opens),
+        None => llm::any(call),
+    };
+    let origin = origin().answer(answer).start().await;
+    let proxy = proxy_before(&origin).await;
+    let plain = chat("refused by coding");
+    let asks = [encoded(&plain, Coding::Gzip), plain.clone()];
+    let (refused, answered) = tokio::join!(proxy.ask(&asks[0]), async {
+        origin.called(1).await;
+        let (answered, ()) = tokio::join!(proxy.ask(&asks[1]), async {
+            proxy.following(2).await;
+            gate.open();
+        });
+        answered
+    });
+    refused.is_clean(415);
+    answered.is(200, "miss");
+    origin.was_called(2);
+    proxy.ask(&asks[0]).await.is(200, "hit");
+}

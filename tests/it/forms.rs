@@ -219,3 +219,28 @@ async fn a_refreshed_answer_takes_the_place_of_all_its_forms() {
     assert!(made.is(200, "hit").text().contains(text), "{}", made.dump());
     origin.was_called(2);
 }
+
+/// Reading a form makes it from the other one and keeps it in memory, at the very moment at which a
+/// refresh replaces both.
+#[tokio::test]
+async fn what_is_made_during_a_refresh_does_not_outlive_it() {
+    let origin = origin().start().await;
+    let proxy = proxy_before(&origin).await;
+    let (json, stream) = (messages("raced", false), messages("raced", true));
+    proxy.ask(&json).await.is(200, "miss");
+    for round in 0..30 {
+        let refresh = json.clone().cache_control("no-cache");
+        let mut asks = vec![stream.clone(); 6];
+        asks.insert(round % 7, refresh);
+        let mut answers = ask_all(&proxy, &asks).await;
+        let fresh = answers.remove(round % 7);
+        let fresh = fresh.is(200, "refresh").json();
+        let text = fresh["content"][0]["text"].as_str().expect("a text");
+        for (ask, form) in [(&stream, "stream"), (&json, "json")] {
+            let read = proxy.ask(ask).await;
+            read.is(200, "hit");
+            assert!(read.text().contains(text), "{form}: {}", read.dump());
+        }
+    }
+    assert_eq!(origin.count(), 31);
+}
