@@ -277,6 +277,8 @@ impl Default for Facts {
 
 /// Watches one answer's body go by. Cheap enough for a proxy thread: streams are judged frame by
 /// frame, JSON bodies are kept up to [`BODY_BYTES_MAX`] and read once at the end.
+    /// Whether embeddings in base64 are of 32-bit floats: no other numbers were asked for.
+    pub floats: bool,
 pub trait Judge: Send + Sync {
     /// Takes the next piece of the body, cut anywhere.
     fn push(&mut self, chunk: &[u8]);
@@ -291,6 +293,7 @@ pub struct Verdict {
     pub keep: Result<(), &'static str>,
     /// True if the body ends before its grammar says so. False if nobody can tell, that is if a
     /// limit was passed.
+            floats: true,
     pub cut: bool,
     /// Tokens the provider counted, if it said so; also of answers that are not kept.
     pub usage: Option<Usage>,

@@ -33,7 +33,9 @@ pub(super) const GRAMMAR: Grammar = Grammar {
 
 fn facts(body: &Canonical, place: &Place<'_>) -> Facts {
     let mut request = Request::with_optional_model(body, place);
-    let inputs = request.texts("input").or(request.parts("input"));
+    // Parts of a mixed input together are one.
+    let parts = || request.objects("input").map(|_| 1);
+    let inputs = request.texts("input").or_else(parts);
     request.set_items(inputs);
     request.facts()
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::texts::Texts;
-use super::wire::{Object, Text, text};
+use super::wire::{IgnoredObject, Object, Text, text};
 use super::{Bypass, Facts, Form, Place, Variant};
 use crate::key::canonical::Canonical;
 
@@ -23,10 +23,6 @@ fn searches_web(model: &str) -> bool {
         || name == "sonar"
         || name.starts_with("sonar-")
 }
-
-/// An object of which nothing is asked.
-#[derive(Deserialize)]
-struct IgnoredObject {}
 
 /// A request in the course of being read: facts so far, and the first reason against caching.
 pub(super) struct Request<'a> {
@@ -215,6 +211,11 @@ impl<'a> Request<'a> {
         self.facts.items = items;
     }
 
+    /// Notes whether embeddings in base64 are of 32-bit floats.
+    pub(super) fn set_floats(&mut self, floats: bool) {
+        self.facts.floats = floats;
+    }
+
     /// Notes from how many items those asked for are chosen.
     pub(super) fn set_among(&mut self, among: Option<u32>) {
         self.facts.among = among;
@@ -226,11 +227,11 @@ impl<'a> Request<'a> {
         u32::try_from(entries.len()).ok().filter(|len| *len > 0)
     }
 
-    /// One if the field is an array of objects, which together are one input.
-    pub(super) fn parts(&self, key: &str) -> Option<u32> {
-        let parts = self.body.get(key)?;
-        let parts = serde_json::from_slice::<Vec<Object<IgnoredObject>>>(parts).ok()?;
-        (!parts.is_empty()).then_some(1)
+    /// How many entries the field's array of objects has; `None` for anything else, or an empty one.
+    pub(super) fn objects(&self, key: &str) -> Option<u32> {
+        let objects = self.body.get(key)?;
+        let objects = serde_json::from_slice::<Vec<Object<IgnoredObject>>>(objects).ok()?;
+        u32::try_from(objects.len()).ok().filter(|len| *len > 0)
     }
 
     /// How many texts the field holds: one string or one array of tokens is one text, an array of

@@ -31,6 +31,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
+/// An object of which nothing is asked.
+#[derive(Deserialize)]
+pub(super) struct IgnoredObject {}
+
 /// A string, borrowed unless it has escapes, also inside an `Option`.
 #[derive(Deserialize)]
 #[serde(transparent)]

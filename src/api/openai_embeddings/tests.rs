@@ -53,6 +53,18 @@ fn every_item_is_there_once_and_whole() {
         (r#"{"index":1,"embedding":[0.5,null]}"#, Err("null-item")),
         (r#"{"index":1,"embedding":null}"#, Err("null-item")),
         (r#"{"index":1,"embedding":""}"#, Err("null-item")),
+        (r#"{"index":1,"embedding":"AACAPwAAgL8="}"#, Ok(())),
+        (r#"{"index":1,"embedding":"__9_fwAAAAA"}"#, Ok(())),
+        // Not a number, infinite, half a number, nothing but padding.
+        (
+            r#"{"index":1,"embedding":"AACAPwAAwH8="}"#,
+            Err("null-item"),
+        ),
+        (r#"{"index":1,"embedding":"AACA_w"}"#, Err("null-item")),
+        (r#"{"index":1,"embedding":"AACAPwAA"}"#, Err("null-item")),
+        (r#"{"index":1,"embedding":"A"}"#, Err("null-item")),
+        (r#"{"index":1,"embedding":"===="}"#, Err("null-item")),
+        (r#"{"index":1,"embedding":"AA==APw="}"#, Err("null-item")),
         (r#"{"index":1}"#, Err("null-item")),
         ("null", Err("null-item")),
         (r#"{"index":1,"embedding":["NaN"]}"#, Err("bad-shape")),
@@ -100,12 +112,32 @@ fn the_input_says_how_many_items_are_asked_for() {
         (r#""input":["a","b"]"#, Some(2)),
         (r#""input":[1,2,3]"#, Some(1)),
         (r#""input":[[1,2],[3]]"#, Some(2)),
-        (r#""input":[{"text":"a"}]"#, None),
+        (r#""input":[{"text":"a"}]"#, Some(1)),
+        (r#""input":[{"text":"a"},{"image":"aQ=="}]"#, Some(2)),
+        (r#""input":[{"text":"a"},null]"#, None),
+        (r#""input":[{"text":"a"},[1]]"#, None),
         (r#""input":[]"#, None),
         (r#""input":null"#, None),
         (r#""n":1"#, None),
     ] {
         let found = facts(API, &format!(r#"{{"model":"m",{members}}}"#));
         assert_eq!((found.items, found.bypass), (items, None), "{members}");
+    }
+}
+
+#[test]
+fn base64_is_of_floats_unless_other_numbers_are_asked_for() {
+    let body = answer(r#"{"index":0,"embedding":"/wB/gMA="}"#);
+    for (members, keep) in [
+        ("", Err("null-item")),
+        (r#","encoding_format":"base64""#, Err("null-item")),
+        (r#","output_dtype":null"#, Err("null-item")),
+        (r#","output_dtype":"int8""#, Ok(())),
+        (r#","embedding_type":"binary""#, Ok(())),
+        (r#","embed_dtype":"float16""#, Ok(())),
+        (r#","endianness":"big""#, Ok(())),
+    ] {
+        let asked = facts(API, &format!(r#"{{"model":"m","input":"a"{members}}}"#));
+        check_json(API, &asked, &body, keep, false);
     }
 }
