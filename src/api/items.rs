@@ -6,12 +6,17 @@
 //! length, to the last token. The sum is therefore right for whole batches and for texts asked one by
 //! one, and close to it where parts of batches meet.
 //!
+//! Only requests whose every field is known to leave the texts apart are looked at text by text: some
+//! servers take fields that join them, such as `late_chunking`. The others are kept as a whole.
+//!
 //! Only answers of the plain shape are taken apart: `data`, `usage` of whole numbers, and members
 //! that say the same for every batch. Anything else is kept as a whole only.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::key::canonical::Canonical;
@@ -23,6 +28,30 @@ mod tests;
 
 /// Texts of one request that are looked up one by one. Providers take 2,048.
 pub const ITEMS_MAX: usize = 4096;
+
+/// Fields of a request that mean the same for each of its texts, whichever stand beside it.
+const OF_EACH_TEXT: &[&str] = &[
+    "model",
+    "input",
+    "encoding_format",
+    "dimensions",
+    "user",
+    "input_type",
+    "task",
+    "truncate",
+    "truncation",
+    "normalized",
+    "embedding_type",
+    "output_dtype",
+    "output_dimension",
+];
+
+/// Longest answer without its embeddings, in bytes. It is kept with each text: that of a large batch
+/// would take gigabytes otherwise.
+const FRAME_BYTES_MAX: usize = 4 << 10;
+
+/// Most counts in `usage`, which are kept with each text as well.
+const COUNTS_MAX: usize = 16;
 
 /// Members of an answer that name one exchange and mean nothing for another.
 const OF_ONE_EXCHANGE: &[&str] = &["id", "created"];
@@ -45,11 +74,16 @@ pub struct Text {
     pub len: u32,
 }
 
-/// The texts of a request body; `None` if its `input` has another shape or too many of them.
+/// The texts of a request body; `None` if its `input` has another shape or too many of them, or if
+/// they may depend on each other.
 pub(super) fn of(body: &Canonical) -> Option<Items> {
+    let is_known = |key: &[u8]| OF_EACH_TEXT.iter().any(|known| known.as_bytes() == key);
+    if !body.members().all(|(key, _)| is_known(key)) {
+        return None;
+    }
     let input = body.get("input")?;
     let texts = texts(input)?;
-    if texts.is_empty() || texts.len() > ITEMS_MAX {
+    if texts.is_empty() {
         return None;
     }
     let rest = body.digest_without(&["input"]);
@@ -75,13 +109,67 @@ fn texts(input: &[u8]) -> Option<Vec<&RawValue>> {
     if whole.get().starts_with('"') {
         return Some(vec![whole]);
     }
-    let entries: Vec<&RawValue> = serde_json::from_slice(input).ok()?;
-    let all = |begins: fn(&str) -> bool| entries.iter().all(|entry| begins(entry.get()));
-    if all(|entry| entry.starts_with('"')) || all(|entry| entry.starts_with('[')) {
-        return Some(entries);
+    let entries: Entries<'_> = serde_json::from_slice(input).ok()?;
+    match entries.kind {
+        Some(Kind::Token) => Some(vec![whole]),
+        Some(Kind::Text | Kind::Tokens) | None => Some(entries.texts),
     }
-    let numbers = all(|entry| entry.bytes().all(|b| b.is_ascii_digit()));
-    numbers.then_some(vec![whole])
+}
+
+/// The entries of an array, all of one kind. Tokens are looked through and not kept: there may be
+/// millions.
+struct Entries<'a> {
+    kind: Option<Kind>,
+    texts: Vec<&'a RawValue>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Tokens,
+    Token,
+}
+
+impl Kind {
+    fn of(entry: &str) -> Option<Kind> {
+        match entry.as_bytes() {
+            [b'"', ..] => Some(Kind::Text),
+            [b'[', ..] => Some(Kind::Tokens),
+            number if number.iter().all(u8::is_ascii_digit) => Some(Kind::Token),
+            _ => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Entries<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EntriesVisitor;
+        impl<'de> Visitor<'de> for EntriesVisitor {
+            type Value = Entries<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of texts or tokens")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let (mut kind, mut texts) = (None, Vec::new());
+                while let Some(entry) = seq.next_element::<&RawValue>()? {
+                    let own = Kind::of(entry.get());
+                    if own.is_none() || own != *kind.get_or_insert(own) {
+                        return Err(A::Error::custom("neither texts nor tokens"));
+                    }
+                    if own == Some(Kind::Token) {
+                        continue;
+                    }
+                    if texts.len() == ITEMS_MAX {
+                        return Err(A::Error::custom("too many texts"));
+                    }
+                    texts.push(entry);
+                }
+                let kind = kind.flatten();
+                Ok(Entries { kind, texts })
+            }
+        }
+        deserializer.deserialize_seq(EntriesVisitor)
+    }
 }
 
 /// The body of a request for some of its texts only, those at `wanted`; everything else as it came.
@@ -125,6 +213,9 @@ pub fn take_apart(answer: &[u8], texts: &[Text]) -> Option<Vec<Piece>> {
         *slot = Some(item);
     }
     let frame = members.without(&["data", "usage"]);
+    if frame.len() > FRAME_BYTES_MAX || usage.len() > COUNTS_MAX {
+        return None;
+    }
     let shares = shares(&usage, texts)?;
     let pieces = embeddings.into_iter().zip(shares).map(|(item, usage)| {
         Some(Piece {

@@ -6,11 +6,16 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+/// Most members of one object. What is put together by them has a dozen, and each name is compared to
+/// all before it.
+const MEMBERS_MAX: usize = 256;
+
 /// Names (escapes undone) and values (as they were written), in the order they came.
 pub(super) struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'a> Members<'a> {
-    /// The members of an object; `None` for anything else, and for one with a name twice.
+    /// The members of an object; `None` for anything else, for one with a name twice, and for one
+    /// with more than [`MEMBERS_MAX`].
     pub(super) fn read(object: &'a str) -> Option<Members<'a>> {
         serde_json::from_str(object).ok()
     }
@@ -74,6 +79,9 @@ impl<'de> Deserialize<'de> for Members<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members: Vec<(String, &RawValue)> = Vec::new();
                 while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                    if members.len() == MEMBERS_MAX {
+                        return Err(A::Error::custom("too many members"));
+                    }
                     if members.iter().any(|(known, _)| *known == name) {
                         return Err(A::Error::custom("a name twice"));
                     }

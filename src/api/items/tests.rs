@@ -195,3 +195,81 @@ fn pieces_of_unlike_answers_do_not_go_together() {
     }
     assert_eq!(put_together(&[]), None);
 }
+
+#[test]
+fn texts_that_may_depend_on_each_other_are_one_question() {
+    for (name, value) in [
+        ("late_chunking", json!(true)),
+        ("late_chunking", json!(false)),
+        ("x", json!(1)),
+        ("Input", json!("a")),
+    ] {
+        let body = json!({"model": "m", "input": ["a", "b"], name: value});
+        assert_eq!(items(&body), None, "{body}");
+    }
+    for name in OF_EACH_TEXT {
+        let mut body = json!({"model": "m", "input": ["a", "b"]});
+        body[*name] = match *name {
+            "input" => json!(["a", "b"]),
+            _ => json!("v"),
+        };
+        assert_eq!(items(&body).unwrap().texts.len(), 2, "{body}");
+    }
+}
+
+#[test]
+fn an_answer_that_says_much_beside_its_embeddings_is_not_taken_apart() {
+    let texts = ["a", "b"];
+    let asked = request(&texts).texts;
+    let taken = |whole: &Value| take_apart(whole.to_string().as_bytes(), &asked);
+    let plain = value(answer(&texts).as_bytes());
+    let mut note = plain.clone();
+    note["note"] = json!("x".repeat(FRAME_BYTES_MAX / 2));
+    assert!(taken(&note).is_some());
+    note["note"] = json!("x".repeat(FRAME_BYTES_MAX));
+    assert_eq!(taken(&note), None);
+    let mut counts = plain;
+    for n in counts["usage"].as_object().unwrap().len()..COUNTS_MAX {
+        counts["usage"][format!("count_{n}")] = json!(1);
+    }
+    assert!(taken(&counts).is_some());
+    counts["usage"]["one_more"] = json!(1);
+    assert_eq!(taken(&counts), None);
+}
+
+#[test]
+fn an_object_of_very_many_members_is_not_compared_to_itself() {
+    let object = |len: usize| {
+        let members: Vec<String> = (0..len).map(|n| format!(r#""{n}":0"#)).collect();
+        format!("{{{}}}", members.join(","))
+    };
+    assert!(Members::read(&object(256)).is_some());
+    assert!(Members::read(&object(257)).is_none());
+}
+
+#[test]
+fn tokens_are_not_kept_and_texts_are_counted_while_they_are_read() {
+    let many = vec!["1"; ITEMS_MAX + 1].join(",");
+    let one = format!("[{many}]");
+    assert_eq!(texts(one.as_bytes()).unwrap().len(), 1);
+    let entries: Entries<'_> = serde_json::from_str(&one).unwrap();
+    assert!(entries.texts.is_empty());
+    for text in [r#""a""#, "[1]"] {
+        let exactly = format!("[{}]", vec![text; ITEMS_MAX].join(","));
+        assert_eq!(texts(exactly.as_bytes()).unwrap().len(), ITEMS_MAX);
+        // What follows is not read any more.
+        let more = format!("[{},{{", vec![text; ITEMS_MAX + 1].join(","));
+        let stopped = serde_json::from_str::<Entries<'_>>(&more).err().unwrap();
+        assert!(stopped.is_data(), "{stopped}");
+    }
+    for odd in [
+        r#"["a",[1]]"#,
+        r#"[1,"a"]"#,
+        "[1,[1]]",
+        "[-1]",
+        "[1.5]",
+        "[null]",
+    ] {
+        assert!(texts(odd.as_bytes()).is_none(), "{odd}");
+    }
+}
