@@ -18,8 +18,8 @@ use super::find::{self, Wanted};
 use super::question::Asker;
 use super::respond::{self, Signal};
 use super::stored;
-use crate::api::Variant;
 use crate::api::items::{self, Piece, Text};
+use crate::api::{Form, Variant};
 use crate::cache::flight::{End, Follower};
 use crate::cache::flights::{Joined, Lead};
 use crate::cache::now_ms;
@@ -187,7 +187,8 @@ enum Rest {
     Answered,
 }
 
-/// Asks for the texts that are not known. `None`: the answer could not be taken apart.
+/// Asks for the texts that are not known. `None`: the answer could not be taken apart, or is not worth
+/// keeping.
 async fn ask_for(
     proxy: &LlmProxy,
     session: &mut Session,
@@ -197,7 +198,9 @@ async fn ask_for(
     missing: &[usize],
 ) -> Result<Option<Rest>> {
     let (visit, whole) = (wanted.visit, &wanted.asked);
-    let Some(body) = items::request_for(&wanted.plain, missing).map(Bytes::from) else {
+    let (plain, left) = (wanted.plain.clone(), missing.to_vec());
+    let work = move || items::request_for(&plain, &left).map(Bytes::from);
+    let Some(body) = stored::heavy(proxy, session, wanted.plain.len(), work).await? else {
         return Ok(None);
     };
     let asker = Asker {
@@ -264,7 +267,14 @@ async fn ask_for(
     };
     let texts: Vec<Text> = texts.into_iter().map(|(_, text)| text).collect();
     let bytes = answered.len();
-    let work = move || items::take_apart(&answered, &texts);
+    let (api, facts, worth) = (whole.api, question.facts.clone(), proxy.worth);
+    let work = move || {
+        // What is not worth keeping is not kept as a part of something else either.
+        let mut judge = api.judge(&facts, Form::Json, worth)?;
+        judge.push(&answered);
+        judge.finish().keep.ok()?;
+        items::take_apart(&answered, &texts)
+    };
     let taken = stored::heavy(proxy, session, bytes, work).await?;
     Ok(taken.map(|pieces| Rest::Pieces(pieces, times)))
 }

@@ -1,6 +1,8 @@
 //! Embeddings text by text: of a batch only what is not known is asked for, and the answer is the
 //! one that the whole batch would have had.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::harness::*;
@@ -16,7 +18,7 @@ fn embedded(call: &Call) -> Reply {
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
     let length = asked["dimensions"].as_u64().unwrap_or(4);
     let embedding = |text: &str| match asked["encoding_format"].as_str() {
-        Some("base64") => json!(format!("{:08x}====", text.len() * 7919)),
+        Some("base64") => json!(STANDARD.encode((text.len() as f32).to_le_bytes())),
         _ => json!(
             (0..length)
                 .map(|n| 0.1 * n as f64 - text.len() as f64)
@@ -156,7 +158,7 @@ async fn another_question_or_tenant_knows_nothing_of_it() {
         json!({"dimensions": 3}),
         json!({"encoding_format": "base64"}),
         json!({"encoding_format": "float"}),
-        json!({"x": 1}),
+        json!({"input_type": "query"}),
     ] {
         proxy.ask(&batch(&known[..2], more)).await.is(200, "miss");
     }
@@ -329,4 +331,53 @@ async fn a_text_that_is_too_old_for_the_client_is_asked_for() {
     // Who accepts any age takes them.
     let other = batch(&texts(1..3), json!({}));
     proxy.ask(&other).await.is(200, "hit");
+}
+
+#[tokio::test]
+async fn texts_that_are_joined_before_they_are_embedded_are_one_question() {
+    for more in [json!({"late_chunking": true}), json!({"x": 1})] {
+        let origin = origin().answer(embedded).start().await;
+        let proxy = proxy_before(&origin).await;
+        let whole = batch(&texts(0..3), more.clone());
+        proxy.ask(&whole).await.is(200, "miss");
+        let part = batch(&texts(0..2), more.clone());
+        proxy.ask(&part).await.is(200, "miss").says("fwd=uri-miss");
+        let larger = batch(&texts(0..4), more);
+        let larger = proxy.ask(&larger).await;
+        larger.is(200, "miss").says("fwd=uri-miss");
+        proxy.ask(&whole).await.is(200, "hit");
+        origin.was_called(3);
+        assert_eq!(inputs(&origin).await, 4);
+    }
+}
+
+#[tokio::test]
+async fn a_rest_that_is_not_worth_keeping_is_no_part_of_what_is_kept() {
+    let nulls = |call: &Call| {
+        let mut answer: Value = serde_json::from_slice(&embedded(call).bytes()).expect("JSON");
+        for item in answer["data"].as_array_mut().expect("items") {
+            if call.number < 4 {
+                item["embedding"] = json!([null, null]);
+            }
+        }
+        Reply::json(200, answer)
+    };
+    let answer = move |call: &Call| match call.number {
+        1 => embedded(call),
+        _ => nulls(call),
+    };
+    let origin = origin().answer(answer).start().await;
+    let proxy = proxy_before(&origin).await;
+    let known = batch(&texts(0..1), json!({}));
+    proxy.ask(&known).await.is(200, "miss");
+    let more = batch(&texts(0..2), json!({}));
+    // Neither the rest nor the whole is any good: the client gets what the provider says.
+    proxy.ask(&more).await.is(200, "miss").says("fwd=uri-miss");
+    origin.was_called(3);
+    let better = proxy.ask(&more).await;
+    better.is(200, "miss").says("detail=items-1-of-2");
+    assert_eq!(inputs(&origin).await, 1);
+    let uncached = proxy.ask(&more.clone().cache_control("no-store")).await;
+    assert_eq!(better.json(), uncached.json());
+    proxy.ask(&more).await.is(200, "hit");
 }
