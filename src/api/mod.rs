@@ -73,6 +73,12 @@ const KEY_HEADERS: &[&str] = &[
     "anthropic-version",
     "openai-beta",
     "x-anthropic-beta",
+    // Google's: which fields of the answer come, of which audience, and of which version.
+    "x-goog-api-version",
+    "x-goog-fieldmask",
+    "x-goog-visibilities",
+    // Azure's: which content filter.
+    "x-policy-id",
 ];
 
 /// What a grammar file provides.

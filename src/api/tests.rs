@@ -236,6 +236,10 @@ fn ignored_fields_and_key_headers_change_only_with_the_version() {
         "anthropic-version",
         "openai-beta",
         "x-anthropic-beta",
+        "x-goog-api-version",
+        "x-goog-fieldmask",
+        "x-goog-visibilities",
+        "x-policy-id",
     ];
     assert_eq!(Api::OpenAiChat.key_headers(), headers);
 }

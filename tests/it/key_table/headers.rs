@@ -12,8 +12,15 @@ pub fn rows(t: &mut Table) {
 
 fn asks() -> [(&'static str, Ask, &'static [&'static str]); 5] {
     const OPENAI: &[&str] = &["openai-beta"];
+    const ALL: &[&str] = &[
+        "openai-beta",
+        "x-policy-id",
+        "x-goog-api-version",
+        "x-goog-fieldmask",
+        "x-goog-visibilities",
+    ];
     [
-        ("chat", chat_with("\"x\":1"), OPENAI),
+        ("chat", chat_with("\"x\":1"), ALL),
         ("completions", completion_with(""), OPENAI),
         ("embeddings", embedding_with(""), OPENAI),
         ("responses", response_with(r#","input":"i""#), OPENAI),
@@ -146,6 +153,8 @@ fn connection(t: &mut Table) {
         "keep-alive,AUTHORIZATION , close",
         "x-api-key",
         "openai-beta",
+        "x-goog-fieldmask",
+        "x-policy-id",
         "cookie",
         "x-portkey-provider",
         "openai-organization",
