@@ -227,6 +227,20 @@ impl Api {
 pub enum Form {
     /// `text/event-stream`.
     Stream,
+    /// Whether an answer in this form says itself where it ends.
+    pub fn tells_its_end(self, form: Form) -> bool {
+        let has_end = match self {
+            // Some gateways give every event the reason that should be the last one's.
+            Api::GeminiGenerate | Api::GeminiStream => false,
+            _ => true,
+        };
+        match form {
+            Form::Stream => has_end,
+            Form::Json | Form::Lines => true,
+            Form::Text | Form::Binary => false,
+        }
+    }
+
     /// `application/json`.
     Json,
     /// `application/x-ndjson`: a JSON value on each line.
@@ -235,16 +249,6 @@ pub enum Form {
     Text,
     /// `audio/…` and the like.
     Binary,
-}
-
-impl Form {
-    /// Whether a body of this form says itself where it ends.
-    pub fn tells_its_end(self) -> bool {
-        match self {
-            Form::Stream | Form::Json | Form::Lines => true,
-            Form::Text | Form::Binary => false,
-        }
-    }
 }
 
 /// What a request asks for.

@@ -1,8 +1,8 @@
 //! The judge of answers without a grammar: sound and text.
 //!
 //! They have no end of their own, so the caller has to know it from elsewhere, see
-//! [`Form::tells_its_end`]. Not kept: nothing at all, and an error object under the wrong content
-//! type, as servers send it that failed behind the head.
+//! [`Api::tells_its_end`](super::Api::tells_its_end). Not kept: nothing at all, and an error under the
+//! wrong content type, an object or a page, as servers send it that failed behind the head.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;

@@ -245,6 +245,16 @@ fn ignored_fields_and_key_headers_change_only_with_the_version() {
 }
 
 #[test]
+fn all_answers_but_sound_text_and_events_of_gemini_tell_their_end() {
+    for api in Api::ALL {
+        let gemini = matches!(api, Api::GeminiGenerate | Api::GeminiStream);
+        assert_eq!(api.tells_its_end(Form::Stream), !gemini, "{api:?}");
+        assert!(api.tells_its_end(Form::Json) && api.tells_its_end(Form::Lines));
+        assert!(!api.tells_its_end(Form::Text) && !api.tells_its_end(Form::Binary));
+    }
+}
+
+#[test]
 fn only_plain_json_is_read() {
     for (content_type, read) in [
         ("application/json", true),

@@ -123,7 +123,9 @@ impl Recorder {
             Some("content-type")
         } else if form != Some(self.subject.facts.form) {
             Some("other-form")
-        } else if self.close_delimited && !form.is_some_and(Form::tells_its_end) {
+        } else if self.close_delimited
+            && !form.is_some_and(|form| self.subject.api.tells_its_end(form))
+        {
             Some("cut")
         } else {
             None

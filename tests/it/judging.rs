@@ -384,6 +384,27 @@ async fn an_answer_ended_by_the_connection_is_kept_only_if_its_grammar_is_comple
 }
 
 #[tokio::test]
+async fn a_stream_of_gemini_ended_by_the_connection_is_not_kept() {
+    let candidate = |number| {
+        let call = format!("call-{number}");
+        let parts = json!({"parts": [{"text": call}], "role": "model"});
+        let candidate = json!({"content": parts, "finishReason": "STOP", "index": 0});
+        llm::data(&json!({"candidates": [candidate]}))
+    };
+    let origin = raw_origin(move |n| until_close("text/event-stream", &candidate(n))).await;
+    let proxy = proxy().upstream_at(&origin.url()).start().await;
+    let ask = Ask::post(
+        "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse",
+        r#"{"contents":[{"parts":[{"text":"until close"}]}]}"#,
+    );
+    // It may be whole, so that the client is not told of a break.
+    for _ in 0..2 {
+        proxy.ask(&ask).await.is(200, "miss");
+    }
+    assert_eq!(origin.calls().len(), 2);
+}
+
+#[tokio::test]
 async fn followers_of_a_stream_without_an_end_see_no_clean_end() {
     let gate = Gate::closed();
     let held = gate.clone();
