@@ -7,11 +7,13 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::wire::{Object, Text, text};
+use super::wire::{IgnoredObject, Object, Text, text};
 use super::{Fault, Form, Judge, Verdict, Worth};
 
 /// Of a body that may be an error object this much is kept, in bytes. No error is longer.
 const HEAD_BYTES_MAX: usize = 64 << 10;
+/// What pages begin with, in lower case.
+const PAGES: [&[u8]; 2] = [b"<!doctype", b"<html"];
 /// What a file of WebVTT begins with. Without anything behind, it has no cues.
 const WEBVTT: &[u8] = b"WEBVTT";
 
@@ -49,10 +51,18 @@ impl Judge for PlainJudge {
     }
 
     fn finish(self: Box<Self>) -> Verdict {
-        let no_cues = self.is_text && self.head.trim_ascii() == WEBVTT;
-        let keep = if self.len == self.head.len() && is_error(&self.head) {
+        let is_whole = self.len == self.head.len();
+        let is_error = match self.is_text {
+            true => is_error(&self.head),
+            false => is_object(&self.head),
+        };
+        let is_empty = match self.is_text {
+            true => self.head.trim_ascii() == WEBVTT,
+            false => is_whole && is_wave_header(&self.head),
+        };
+        let keep = if is_page(&self.head) || is_whole && is_error {
             Err(Fault::ErrorObject)
-        } else if !self.filled || no_cues {
+        } else if !self.filled || is_empty {
             self.worth.check(Fault::Empty)
         } else {
             Ok(())
@@ -61,16 +71,46 @@ impl Judge for PlainJudge {
     }
 }
 
+/// Sound is never JSON, whatever it says.
+fn is_object(body: &[u8]) -> bool {
+    serde_json::from_slice::<Object<IgnoredObject>>(body).is_ok()
+}
+
+/// Whether a body begins as a page does, which is neither sound nor what was said.
+fn is_page(body: &[u8]) -> bool {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let body = body.trim_ascii_start();
+    PAGES.iter().any(|page| {
+        body.get(..page.len())
+            .is_some_and(|begin| begin.eq_ignore_ascii_case(page))
+    })
+}
+
+/// Whether a body is the header of a wave file and nothing behind: `data` and its length come last.
+fn is_wave_header(body: &[u8]) -> bool {
+    let Some(chunks) = body.strip_prefix(b"RIFF").and_then(|rest| rest.get(4..)) else {
+        return false;
+    };
+    match chunks.strip_prefix(b"WAVE") {
+        Some([] | [.., b'd', b'a', b't', b'a', _, _, _, _]) => true,
+        Some(_) | None => false,
+    }
+}
+
+/// What is said may be an object, too, but none that says what failed.
 fn is_error(body: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Head<'a> {
         error: Option<IgnoredAny>,
         detail: Option<IgnoredAny>,
+        message: Option<IgnoredAny>,
+        code: Option<IgnoredAny>,
         #[serde(borrow)]
         object: Option<Text<'a>>,
     }
     serde_json::from_slice::<Object<Head<'_>>>(body).is_ok_and(|Object(head)| {
-        head.error.is_some() || head.detail.is_some() || text(&head.object) == "error"
+        let said = [head.error, head.detail, head.message, head.code];
+        said.iter().any(Option::is_some) || text(&head.object) == "error"
     })
 }
 
@@ -95,9 +135,15 @@ mod tests {
             check(form, br#"{"error":{"message":"x"}}"#, Err("error-object"));
             check(form, br#" {"object":"error"} "#, Err("error-object"));
             check(form, br#"{"detail":"Not Found"}"#, Err("error-object"));
-            check(form, br#"{"error":null}"#, Ok(()));
+            check(form, b" <!DOCTYPE html><p>502</p>", Err("error-object"));
+            check(form, b"\xef\xbb\xbf<HTML>", Err("error-object"));
+            check(form, br#"{"message":"x"}"#, Err("error-object"));
+            check(form, br#"{"code":7}"#, Err("error-object"));
+            check(form, b"[1]", Ok(()));
             check(form, br#"he said {"error":1}"#, Ok(()));
         }
+        check(Form::Text, br#"{"error":null,"text":"a"}"#, Ok(()));
+        check(Form::Binary, br#"{"status":"failed"}"#, Err("error-object"));
         check(Form::Text, b" \r\n", Err("empty"));
         check(Form::Binary, b" \r\n", Ok(()));
         check(Form::Text, b"WEBVTT\n\n", Err("empty"));
@@ -106,6 +152,16 @@ mod tests {
             b"WEBVTT\n\n00:00.000 --> 00:01.000\nHi\n",
             Ok(()),
         );
+    }
+
+    #[test]
+    fn a_header_of_sound_is_no_sound() {
+        let mut wave = b"RIFF\x24\0\0\0WAVEfmt \x04\0\0\0\x01\0\x01\0data\xff\xff\xff\xff".to_vec();
+        check(Form::Binary, &wave, Err("empty"));
+        wave.push(0);
+        check(Form::Binary, &wave, Ok(()));
+        check(Form::Binary, b"RIFFdata\0\0\0\0", Ok(()));
+        check(Form::Binary, b"RIFF\0\0\0\0WAVE", Err("empty"));
     }
 
     #[test]
