@@ -5,6 +5,8 @@
 //! The bytes decide about the API, a body, a few changes to it, and the spelling of both.
 #![no_main]
 
+use std::collections::HashSet;
+
 use libfuzzer_sys::fuzz_target;
 use llm_cache_server::api::{Api, Place};
 use llm_cache_server::key::canonical::TRANSPARENT;
@@ -51,6 +53,12 @@ fn check(api: Api, one: &str, other: &str) {
         assert_eq!(questions[1].digest, Err("duplicate-key"), "{other}");
         return;
     };
+    for (tree, question) in [&a, &b].into_iter().zip(&questions) {
+        if has_alike(api, tree) {
+            assert_eq!(question.digest, Err("duplicate-key"), "{api:?}: {tree:?}");
+            return;
+        }
+    }
     let [x, y] = &questions;
     let told_apart = x.digest != y.digest || x.facts.variant != y.facts.variant;
     assert_eq!(
@@ -98,6 +106,43 @@ fn counts(api: Api, key: &str) -> bool {
     !api.ignored_fields().contains(&key) && !framing(api).contains(&key)
 }
 
+/// Whether two names that the API's servers take for one stand where their order is not in the key.
+fn has_alike(api: Api, body: &Tree) -> bool {
+    let counted = |(key, _): &&(String, Tree)| !api.ignored_fields().contains(&key.as_str());
+    let sorted = |key: &str| api.sorted_fields().contains(&key);
+    let members: Vec<_> = body.members().iter().filter(counted).collect();
+    let mut below = body.members().iter().filter(|(key, _)| sorted(key));
+    let at_top = alike(members.iter().map(|(key, _)| key));
+    api.reads_loosely() && (at_top || below.any(|(_, value)| is_alike_below(value)))
+}
+
+/// The same inside of what is sorted.
+fn is_alike_below(tree: &Tree) -> bool {
+    match tree {
+        Tree::Array(entries) => entries.iter().any(is_alike_below),
+        Tree::Object(members) => {
+            alike(members.iter().map(|(key, _)| key))
+                || members
+                    .iter()
+                    .any(|(key, value)| is_free(key, value) && is_alike_below(value))
+        }
+        _ => false,
+    }
+}
+
+fn alike<'k>(keys: impl Iterator<Item = &'k String>) -> bool {
+    let mut known = HashSet::new();
+    let mut keys = keys.map(|key| key.to_ascii_lowercase().replace('_', ""));
+    !keys.all(|key| known.insert(key))
+}
+
+/// Whether the order of members means nothing below this one, if it means nothing around it.
+fn is_free(key: &str, value: &Tree) -> bool {
+    // What a tool says may be an object, and its order counts.
+    let said = key == "content" && matches!(value, Tree::Object(_));
+    TRANSPARENT.contains(&key) && !said
+}
+
 /// Whether both bodies ask the same.
 fn same(api: Api, a: &Tree, b: &Tree) -> bool {
     let sorted = |key: &str| api.sorted_fields().contains(&key);
@@ -140,10 +185,7 @@ fn equal(a: &Tree, b: &Tree, free: bool) -> bool {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b, free))
         }
         (Tree::Object(x), Tree::Object(y)) => {
-            // What a tool says may be an object, and its order counts.
-            let said =
-                |key: &str, value: &Tree| key == "content" && matches!(value, Tree::Object(_));
-            let below = |key: &str, value| free && TRANSPARENT.contains(&key) && !said(key, value);
+            let below = |key: &str, value| free && is_free(key, value);
             let in_order = || x.iter().zip(y).all(|((a, _), (b, _))| a == b);
             x.len() == y.len()
                 && (free || in_order())

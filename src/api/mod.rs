@@ -209,24 +209,24 @@ impl Api {
         self.grammar().sorted
     }
 
+    /// Whether servers take two fields for one whose names differ in nothing but case or underscores.
+    pub fn reads_loosely(self) -> bool {
+        match self {
+            // Google reads every field in camel and in snake case.
+            Api::GeminiGenerate | Api::GeminiStream => true,
+            Api::GeminiEmbed | Api::GeminiCountTokens => true,
+            // Go reads fields in any case.
+            Api::OllamaChat | Api::OllamaGenerate | Api::OllamaEmbed => true,
+            _ => false,
+        }
+    }
+
     /// Lower-case names of the request headers that change answers, the same for every API: gateways
     /// take one provider's headers on another's API.
     pub fn key_headers(self) -> &'static [&'static str] {
         KEY_HEADERS
     }
 
-    /// A judge for one answer to a request with these facts; `None` if the API does not answer in
-    /// this form.
-    pub fn judge(self, facts: &Facts, form: Form, worth: Worth) -> Option<Box<dyn Judge>> {
-        (self.grammar().judge)(facts, form, worth)
-    }
-}
-
-/// The form of an answer, by its content type.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Form {
-    /// `text/event-stream`.
-    Stream,
     /// Whether an answer in this form says itself where it ends.
     pub fn tells_its_end(self, form: Form) -> bool {
         let has_end = match self {
@@ -241,6 +241,18 @@ pub enum Form {
         }
     }
 
+    /// A judge for one answer to a request with these facts; `None` if the API does not answer in
+    /// this form.
+    pub fn judge(self, facts: &Facts, form: Form, worth: Worth) -> Option<Box<dyn Judge>> {
+        (self.grammar().judge)(facts, form, worth)
+    }
+}
+
+/// The form of an answer, by its content type.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Form {
+    /// `text/event-stream`.
+    Stream,
     /// `application/json`.
     Json,
     /// `application/x-ndjson`: a JSON value on each line.
@@ -265,6 +277,8 @@ pub struct Facts {
     /// How many embeddings, results or the like were asked for; `None` if the input is of an
     /// unknown shape.
     pub items: Option<u32>,
+    /// Whether embeddings in base64 are of 32-bit floats: no other numbers were asked for.
+    pub floats: bool,
     /// From how many these are chosen, where they are.
     pub among: Option<u32>,
     /// Why this request must not be cached, a label of [`Bypass`].
@@ -279,6 +293,7 @@ impl Default for Facts {
             variant: Variant::Json,
             choices: 1,
             items: None,
+            floats: true,
             among: None,
             bypass: None,
         }
@@ -287,8 +302,6 @@ impl Default for Facts {
 
 /// Watches one answer's body go by. Cheap enough for a proxy thread: streams are judged frame by
 /// frame, JSON bodies are kept up to [`BODY_BYTES_MAX`] and read once at the end.
-    /// Whether embeddings in base64 are of 32-bit floats: no other numbers were asked for.
-    pub floats: bool,
 pub trait Judge: Send + Sync {
     /// Takes the next piece of the body, cut anywhere.
     fn push(&mut self, chunk: &[u8]);
@@ -303,7 +316,6 @@ pub struct Verdict {
     pub keep: Result<(), &'static str>,
     /// True if the body ends before its grammar says so. False if nobody can tell, that is if a
     /// limit was passed.
-            floats: true,
     pub cut: bool,
     /// Tokens the provider counted, if it said so; also of answers that are not kept.
     pub usage: Option<Usage>,

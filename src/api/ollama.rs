@@ -13,13 +13,55 @@ use serde_json::value::RawValue;
 use super::json_body::{JsonJudge, Reading};
 use super::lines::LinesJudge;
 use super::output::end_fault;
+use super::request::Request;
 use super::sse::Event;
 use super::stream::{Seen, StreamRules};
 use super::wire::{Count, Filled, Object, Text, any_filled, text, tokens};
-use super::{Facts, Fault, Form, Judge, Usage, Worth};
+use super::{Bypass, Facts, Fault, Form, Judge, Usage, Worth};
+use crate::key::canonical::{Canonical, without_case};
 
 /// How long the model stays loaded.
 pub(super) const IGNORED: &[&str] = &["keep_alive"];
+
+/// Fields that Ollama knows. It reads them in any case.
+const FIELDS: &[&str] = &[
+    "context",
+    "dimensions",
+    "format",
+    "height",
+    "images",
+    "input",
+    "keep_alive",
+    "logprobs",
+    "messages",
+    "model",
+    "name",
+    "options",
+    "prompt",
+    "raw",
+    "shift",
+    "steps",
+    "stream",
+    "suffix",
+    "system",
+    "template",
+    "think",
+    "tools",
+    "top_logprobs",
+    "truncate",
+    "width",
+];
+
+/// Refuses fields in another case than they should have: what they say is not read here.
+pub(super) fn refuse_odd_names(request: &mut Request<'_>, body: &Canonical) {
+    let is_odd = |name: &[u8]| {
+        let name = String::from_utf8_lossy(name);
+        let reads = |known: &&str| without_case(&name).eq(known.chars());
+        FIELDS.iter().any(|known| *known != name && reads(known))
+    };
+    let any = body.members().any(|(name, _)| is_odd(name));
+    request.refuse_if(any, Bypass::OddField);
+}
 
 pub(super) fn judge(_: &Facts, form: Form, worth: Worth) -> Option<Box<dyn Judge>> {
     match form {

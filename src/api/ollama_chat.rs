@@ -21,6 +21,7 @@ pub(super) const GRAMMAR: Grammar = Grammar {
 
 fn facts(body: &Canonical, place: &Place<'_>) -> Facts {
     let mut request = Request::new(body, place);
+    ollama::refuse_odd_names(&mut request, body);
     request.read_lines();
     let asks_nothing = request.is_empty("messages");
     request.refuse_if(asks_nothing, Bypass::ModelLoad);

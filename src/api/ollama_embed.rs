@@ -32,6 +32,7 @@ const LEGACY: &str = "api/embeddings";
 
 fn facts(body: &Canonical, place: &Place<'_>) -> Facts {
     let mut request = Request::new(body, place);
+    ollama::refuse_odd_names(&mut request, body);
     let (input, items) = match place.path {
         LEGACY => ("prompt", Some(1)),
         _ => ("input", request.texts("input")),

@@ -5,6 +5,9 @@ use super::multipart::Parts;
 use super::{Api, Facts, IGNORED_FIELDS_VERSION, Place};
 use crate::key::canonical::{Canonical, Sorting, canonicalize};
 
+#[cfg(test)]
+mod tests;
+
 /// How an API's request bodies are read.
 pub(super) enum Reader {
     /// A JSON object.
@@ -97,7 +100,11 @@ impl Api {
         place: &Place<'_>,
         body: &[u8],
     ) -> Question {
-        let sorting = Sorting::Within(self.sorted_fields());
+        let sorted = self.sorted_fields();
+        let sorting = match self.reads_loosely() {
+            true => Sorting::Loosely(sorted),
+            false => Sorting::Within(sorted),
+        };
         match canonicalize(body, self.ignored_fields(), sorting) {
             Ok(canonical) => {
                 let facts = facts(&canonical, place);

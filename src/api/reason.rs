@@ -102,6 +102,8 @@ labels! {
         ModelLoad = "model-load",
         /// The format of the answer is none that is known, so that nobody can judge it.
         OddFormat = "odd-format",
+        /// A field in another case than it should have, which some servers read all the same.
+        OddField = "odd-field",
     }
 }
 

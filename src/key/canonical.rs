@@ -77,7 +77,7 @@ pub enum Reject {
     /// Not UTF-8.
     #[error("invalid UTF-8")]
     InvalidUtf8,
-    /// An object has the same key twice, perhaps in two spellings. Readers differ in which counts.
+    /// An object has the same key twice, perhaps in two spellings, see also [`Sorting::Loosely`]. Readers differ in which counts.
     #[error("duplicate key in an object")]
     DuplicateKey,
     /// Half of a surrogate pair. Readers replace it, refuse it or keep it.
@@ -143,6 +143,9 @@ pub enum Sorting<'a> {
     /// object: a tool said it. Everywhere else the order is part of the question: schemas hide under
     /// many names, and providers answer in the order of a schema's properties.
     Within(&'a [&'a str]),
+    /// The same for a server that takes names for one although their case or underscores differ: where
+    /// members are sorted, two such names are refused. Which of them counts may depend on their order.
+    Loosely(&'a [&'a str]),
 }
 
 /// The canonical form of `body`. Top-level members with a key in `ignored` are read as strictly as
@@ -160,6 +163,16 @@ pub fn canonicalize(
     }
     let moves_max = MOVES_FREE + MOVES_PER_BYTE_MAX * body.len();
     Scanner::new(body, moves_max, sorting).canonical(ignored)
+}
+
+/// A name as Go's JSON compares it: without regard to case, and with two letters beyond ASCII that
+/// fold into it, the long s and the sign for kelvin.
+pub fn without_case(name: &str) -> impl Iterator<Item = char> {
+    name.chars().map(|c| match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        c => c.to_ascii_lowercase(),
+    })
 }
 
 impl Canonical {

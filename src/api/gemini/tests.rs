@@ -123,10 +123,6 @@ fn candidates_are_counted_in_both_spellings() {
             r#""generationConfig":{"candidateCount":2,"candidate_count":1}"#,
             Err("odd-n"),
         ),
-        (
-            r#""generationConfig":{"candidateCount":2},"generation_config":{"candidateCount":2}"#,
-            Err("odd-n"),
-        ),
         (r#""generationConfig":{"candidateCount":0}"#, Err("odd-n")),
         (r#""generationConfig":{"candidateCount":"2"}"#, Err("odd-n")),
         (r#""generationConfig":[2]"#, Err("odd-n")),

@@ -38,6 +38,14 @@ fn a_request_that_asks_nothing_is_not_cached() {
         (r#""prompt":"","images":["AA"]"#, Some("model-load")),
         (r#""prompt":null"#, Some("model-load")),
         (r#""keep_alive":0"#, Some("model-load")),
+        (r#""Prompt":"hi""#, Some("odd-field")),
+        (r#""prompt":"hi","STREAM":false"#, Some("odd-field")),
+        (
+            "\"prompt\":\"hi\",\"\u{17f}uffix\":\"x\"",
+            Some("odd-field"),
+        ),
+        (r#""prompt":"hi","keepalive":0"#, None),
+        (r#""prompt":"hi","X":1"#, None),
     ] {
         assert_eq!(bypass(API, members), reason, "{members}");
     }

@@ -1,6 +1,6 @@
 //! Members of an object, and putting them in the order of their keys.
 
-use super::Reject;
+use super::{Reject, without_case};
 
 /// A member of an object in the canonical text, `"key":value`, by offsets. Small, because a body
 /// can hold one for every six bytes.
@@ -103,6 +103,23 @@ impl Sorter {
             return Ok(());
         }
         let mut keys: Vec<&[u8]> = members.iter().map(|member| member.key(text)).collect();
+        keys.sort_unstable();
+        match keys.windows(2).any(|pair| pair[0] == pair[1]) {
+            true => Err(Reject::DuplicateKey),
+            false => Ok(()),
+        }
+    }
+
+    /// Refuses two keys that differ in nothing but case and underscores.
+    pub(super) fn find_alike(text: &[u8], members: &[Member]) -> Result<(), Reject> {
+        if members.len() < 2 {
+            return Ok(());
+        }
+        let bare = |member: &Member| -> String {
+            let key = String::from_utf8_lossy(member.key(text));
+            without_case(&key).filter(|c| *c != '_').collect()
+        };
+        let mut keys: Vec<String> = members.iter().map(bare).collect();
         keys.sort_unstable();
         match keys.windows(2).any(|pair| pair[0] == pair[1]) {
             true => Err(Reject::DuplicateKey),

@@ -20,6 +20,8 @@ pub(super) struct Scanner<'a> {
     sorter: Sorter,
     /// Top-level keys, in canonical spelling, under which members are sorted; `None`: under all.
     sorted: Option<Vec<Cow<'a, [u8]>>>,
+    /// See [`Sorting::Loosely`].
+    loosely: bool,
     /// Inside another one.
     keeps_order: bool,
 }
@@ -43,8 +45,11 @@ impl<'a> Scanner<'a> {
             sorter: Sorter::new(moves_max),
             sorted: match sorting {
                 Sorting::Everywhere => None,
-                Sorting::Within(keys) => Some(keys.iter().map(|key| spelled(key)).collect()),
+                Sorting::Within(keys) | Sorting::Loosely(keys) => {
+                    Some(keys.iter().map(|key| spelled(key)).collect())
+                }
             },
+            loosely: matches!(sorting, Sorting::Loosely(_)),
             keeps_order: false,
         }
     }
@@ -137,6 +142,9 @@ impl<'a> Scanner<'a> {
                 .find_duplicate(&self.out, &self.members[base..])?;
         } else {
             self.sorter.sort(&mut self.out, &mut self.members[base..])?;
+            if self.loosely {
+                Sorter::find_alike(&self.out, &self.members[base..])?;
+            }
         }
         self.at += 1;
         Ok(())

@@ -1,6 +1,7 @@
 //! Bodies with two readings, or none.
 
 use super::{Table, chat, chat_with, response_with, value};
+use crate::harness::Ask;
 
 pub fn rows(t: &mut Table) {
     duplicates(t);
@@ -63,7 +64,49 @@ fn duplicates(t: &mut Table) {
         response_with(r#","input":[{"role":"user","content":"a","content":"b"}]"#),
         "duplicate-key",
     );
+    let gemini = |members: &str| {
+        let path = "/v1beta/models/m:generateContent";
+        Ask::post(path, format!(r#"{{"contents":[],{members}}}"#))
+    };
+    let ollama =
+        |members: &str| Ask::post("/api/generate", format!(r#"{{"model":"m",{members}}}"#));
+    for (name, ask) in [
+        (
+            "two spellings of a field",
+            gemini(r#""systemInstruction":{},"system_instruction":{}"#),
+        ),
+        (
+            "two spellings inside a field",
+            gemini(r#""toolConfig":{"retrievalConfig":{},"retrieval_config":{}}"#),
+        ),
+        ("two cases", ollama(r#""prompt":"a","Prompt":"b""#)),
+        ("two cases of none", ollama(r#""prompt":"a","x":1,"X":2"#)),
+        (
+            "a letter that folds",
+            ollama("\"prompt\":\"a\",\"system\":\"b\",\"\u{17f}ystem\":\"c\""),
+        ),
+    ] {
+        t.uncacheable(name, ask, "duplicate-key");
+    }
+    for (name, members) in [
+        ("a field in another case", r#""Prompt":"a""#),
+        (
+            "another field in another case",
+            r#""prompt":"a","SYSTEM":"b""#,
+        ),
+        (
+            "a field with a letter that folds",
+            "\"prompt\":\"a\",\"\u{212a}eep_alive\":0",
+        ),
+    ] {
+        t.uncacheable(name, ollama(members), "odd-field");
+    }
     t.theme("no duplicate keys");
+    t.different(
+        "two spellings, in a schema",
+        gemini(r#""generationConfig":{"responseSchema":{"properties":{"aB":{},"a_b":{}}}}"#),
+        gemini(r#""generationConfig":{"responseSchema":{"properties":{"a_b":{},"aB":{}}}}"#),
+    );
     t.same(
         "in two objects",
         value(r#"[{"a":1},{"a":2}]"#),

@@ -186,3 +186,34 @@ fn ignored_members_are_read_as_strictly() {
         );
     }
 }
+
+#[test]
+fn names_that_a_loose_reader_takes_for_one_are_refused_where_members_are_sorted() {
+    let read = |body: &str| {
+        let loosely = canonicalize(body.as_bytes(), &["i_d"], Sorting::Loosely(&["s"]));
+        let strictly = canonicalize(body.as_bytes(), &["i_d"], Sorting::Within(&["s"])).unwrap();
+        loosely.map(|loosely| assert_eq!(loosely.text, strictly.text))
+    };
+    for body in [
+        r#"{"a":1,"A":2}"#,
+        r#"{"aB":1,"x":0,"a_b":2}"#,
+        r#"{"_":1,"":2}"#,
+        "{\"\u{17f}\":1,\"S\":2}",
+        "{\"k\":1,\"\u{212a}\":2}",
+        r#"{"s":{"a":1,"A":2}}"#,
+        r#"{"s":[{"content":[{"a":1,"A":2}]}]}"#,
+    ] {
+        assert_eq!(read(body), Err(Reject::DuplicateKey), "{body}");
+    }
+    for body in [
+        r#"{"a":1,"b":2}"#,
+        "{\"\u{e9}\":1,\"\u{c9}\":2}",
+        r#"{"x":{"a":1,"A":2}}"#,
+        r#"{"s":{"content":{"a":1,"A":2}}}"#,
+        r#"{"s":{"x":{"a":1,"A":2}}}"#,
+        // What is left out cannot matter.
+        r#"{"i_d":1,"id":2}"#,
+    ] {
+        assert_eq!(read(body), Ok(()), "{body}");
+    }
+}
