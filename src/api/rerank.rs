@@ -1,7 +1,7 @@
-//! Rerank, as Cohere and Jina have it: `rerank` and `v2/rerank`. JSON only.
+//! Rerank, as Cohere, Jina and Voyage have it: `rerank` and `v2/rerank`. JSON only.
 //!
-//! An answer is complete iff it has as many results as were asked for (`top_n`, or one for every
-//! document), each with a score and an index of its own that is below the number of documents.
+//! An answer is complete iff it has as many results as were asked for (`top_n`, Voyage's
+//! `top_k`, or one for every document), each with a score and an index of its own that is below the number of documents.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -32,13 +32,16 @@ pub(super) const GRAMMAR: Grammar = Grammar {
 fn facts(body: &Canonical, place: &Place<'_>) -> Facts {
     let mut request = Request::new(body, place);
     let documents = request.entries("documents");
-    let wanted = match body.get("top_n") {
-        None | Some(b"null") => documents,
+    let limits = ["top_n", "top_k"].map(|key| body.get(key).filter(|n| *n != b"null"));
+    let wanted = match limits {
+        [None, None] => documents,
         // Servers differ in what none at all means.
-        Some(n) => {
+        [Some(n), None] | [None, Some(n)] => {
             let n = serde_json::from_slice::<u32>(n).ok().filter(|n| *n > 0);
             n.zip(documents).map(|(n, documents)| n.min(documents))
         }
+        // And in which of the two they know.
+        [Some(_), Some(_)] => None,
     };
     request.set_items(wanted);
     request.set_among(documents);
@@ -61,6 +64,8 @@ struct Answer<'a> {
     #[serde(borrow)]
     object: Option<Text<'a>>,
     error: Option<IgnoredAny>,
+    /// Voyage calls them `data`.
+    #[serde(alias = "data")]
     results: Option<Vec<Option<Object<Ranked>>>>,
     /// Jina's, vLLM's.
     usage: Option<Object<Tokens>>,

@@ -89,6 +89,18 @@ fn the_request_says_how_many_of_how_many() {
         (r#""documents":[{"text":"a"}]"#, Some(1), Some(1)),
         (r#""documents":["a","b"],"top_n":0"#, None, Some(2)),
         (r#""documents":["a","b"],"top_n":1.5"#, None, Some(2)),
+        (r#""documents":["a","b"],"top_k":1"#, Some(1), Some(2)),
+        (
+            r#""documents":["a","b"],"top_k":null,"top_n":1"#,
+            Some(1),
+            Some(2),
+        ),
+        (r#""documents":["a","b"],"top_k":0"#, None, Some(2)),
+        (
+            r#""documents":["a","b"],"top_k":1,"top_n":1"#,
+            None,
+            Some(2),
+        ),
         (r#""documents":[]"#, None, None),
         (r#""texts":["a"],"top_n":1"#, None, None),
     ] {

@@ -9,6 +9,10 @@ const BEST: Ask = Ask::json(
     "rerank",
     r#"{"model":"m","query":"q","documents":["a","b"],"top_n":1}"#,
 );
+const BEST_K: Ask = Ask::json(
+    "rerank",
+    r#"{"model":"m","query":"q","documents":["a","b"],"top_k":1}"#,
+);
 const NONE: Ask = Ask::json(
     "rerank",
     r#"{"model":"m","query":"q","documents":["a","b"],"top_n":0}"#,
@@ -18,6 +22,9 @@ const SPENT: Tokens = Some((30, 0));
 pub(super) const ROWS: &[Row] = &[
     BOTH.kept("cohere.json", SPENT),
     BEST.kept("jina.json", SPENT),
+    BOTH.kept("voyage.json", SPENT),
+    BEST_K.kept("voyage-best.json", SPENT),
+    BEST_K.refused("voyage.json", Fault::WrongCount, SPENT),
     BEST.refused("cohere.json", Fault::WrongCount, SPENT),
     NONE.refused("cohere.json", Fault::WrongCount, SPENT),
     BOTH.refused("no-results.json", Fault::WrongCount, None),
