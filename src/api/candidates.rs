@@ -7,7 +7,8 @@
 //! one piece and for a JSON array of pieces, but for the tokens: there the JSON says that it is whole.
 //!
 //! Complete, yet not worth keeping unless the operator says so: a candidate that was cut by length,
-//! filtered, that is empty or has a call that cannot be read, and a prompt that was blocked.
+//! filtered, that is empty or has a call that cannot be read, and a prompt that was blocked. Never kept
+//! is what changes or dies: an answer from the web, and files at the provider.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -102,6 +103,21 @@ struct Candidate<'a> {
     finish_reason: Option<Text<'a>>,
     #[serde(borrow)]
     content: Option<Object<Content<'a>>>,
+    /// From a search.
+    #[serde(borrow)]
+    grounding_metadata: Option<&'a RawValue>,
+    /// From pages.
+    #[serde(borrow)]
+    url_context_metadata: Option<&'a RawValue>,
+}
+
+impl Candidate<'_> {
+    /// True if it says something of the web; some servers say nothing in an empty object.
+    fn is_from_web(&self) -> bool {
+        let said = [self.grounding_metadata, self.url_context_metadata];
+        let mut said = said.into_iter().flatten();
+        said.any(|said| said.get().bytes().any(|b| !b" \t\r\n{}".contains(&b)))
+    }
 }
 
 #[derive(Deserialize)]
@@ -116,9 +132,23 @@ struct Part<'a> {
     #[serde(default)]
     thought: Option<bool>,
     text: Option<Filled>,
-    inline_data: Option<IgnoredAny>,
+    inline_data: Option<Object<Inline>>,
+    /// A file at the provider, which keeps it for two days.
+    file_data: Option<IgnoredAny>,
     #[serde(borrow)]
     function_call: Option<Object<Call<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct Inline {
+    data: Option<Filled>,
+}
+
+impl Part<'_> {
+    fn is_filled(&self) -> bool {
+        let inline = self.inline_data.as_ref().map(|Object(inline)| &inline.data);
+        self.function_call.is_some() || any_filled(&[&self.text, inline.unwrap_or(&None)])
+    }
 }
 
 #[derive(Deserialize)]
@@ -173,6 +203,8 @@ struct Tally {
     candidates: BTreeMap<u64, Progress>,
     blocked: bool,
     end_fault: Option<Fault>,
+    /// Something in it is not for long.
+    passing: Option<Fault>,
     bad_call: bool,
     usage: Option<Usage>,
     /// Tokens were counted before, but not with the last piece.
@@ -187,6 +219,7 @@ impl Tally {
             candidates: BTreeMap::new(),
             blocked: false,
             end_fault: None,
+            passing: None,
             bad_call: false,
             usage: None,
             owes_usage: false,
@@ -234,14 +267,17 @@ impl Tally {
             let counts = |fault: &Fault| !self.worth.tolerates(*fault);
             self.end_fault = self.end_fault.or(finish_fault(reason).filter(counts));
         }
+        if candidate.is_from_web() {
+            self.passing.get_or_insert(Fault::WebSearch);
+        }
         let parts = candidate.content.as_ref();
         let parts = parts.and_then(|Object(content)| content.parts.as_ref());
         for Object(part) in parts.into_iter().flatten() {
             let thought = part.thought == Some(true);
-            progress.filled |= !thought
-                && (part.inline_data.is_some()
-                    || part.function_call.is_some()
-                    || any_filled(&[&part.text]));
+            progress.filled |= !thought && part.is_filled();
+            if part.file_data.is_some() {
+                self.passing.get_or_insert(Fault::ExpiringLink);
+            }
             if let Some(Object(call)) = &part.function_call {
                 progress.open_call = call.will_continue == Some(true);
                 self.bad_call |= call.args.is_some_and(|args| !args.get().starts_with('{'));
@@ -279,6 +315,7 @@ impl StreamRules for Tally {
     }
 
     fn complete(&self) -> Result<(), Fault> {
+        self.passing.map_or(Ok(()), Err)?;
         if self.blocked {
             self.worth.check(Fault::Filtered)?;
             if self.candidates.is_empty() {

@@ -58,6 +58,8 @@ labels! {
         BadToolCall = "bad-tool-call",
         /// A link in the answer dies long before an entry would.
         ExpiringLink = "expiring-link",
+        /// The answer was made from the web, which changes.
+        WebSearch = "web-search",
         /// A limit of the judge was passed, so that it cannot tell.
         TooLarge = "too-large",
     }
@@ -100,10 +102,10 @@ labels! {
         CachedContent = "cached-content",
         /// Nothing is asked: the server loads or unloads the model.
         ModelLoad = "model-load",
-        /// The format of the answer is none that is known, so that nobody can judge it.
-        OddFormat = "odd-format",
         /// A field in another case than it should have, which some servers read all the same.
         OddField = "odd-field",
+        /// The format of the answer is none that is known, so that nobody can judge it.
+        OddFormat = "odd-format",
     }
 }
 

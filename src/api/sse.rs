@@ -40,6 +40,8 @@ pub struct Framer {
     after_cr: bool,
     /// Some line ended in carriage return and line feed.
     crlf: bool,
+    /// Some line was JSON outside of any field.
+    bare: bool,
     overflowed: bool,
 }
 
@@ -64,6 +66,7 @@ impl Framer {
             first_line: true,
             after_cr: false,
             crlf: false,
+            bare: false,
             overflowed: false,
         }
     }
@@ -116,6 +119,12 @@ impl Framer {
         self.overflowed
     }
 
+    /// True if a line began as JSON does, outside of any field. Readers skip it; servers that fail
+    /// behind the head may say so in that way.
+    pub fn has_bare_json(&self) -> bool {
+        self.bare
+    }
+
     /// True if the body ended on a frame boundary: behind the last event's blank line there are
     /// only whole comments and blank lines. The half of a CRLF counts as missing if the stream
     /// used CRLF before. False after an overflow.
@@ -161,6 +170,7 @@ impl Framer {
             Some(b':') => true,
             Some(_) => {
                 self.open = true;
+                self.bare |= matches!(line.first(), Some(b'{' | b'"'));
                 let (field, value) = split_field(line);
                 match field {
                     b"event" => {

@@ -105,9 +105,13 @@ impl<R: StreamRules> Judge for StreamJudge<R> {
     fn finish(self: Box<Self>) -> Verdict {
         let StreamJudge {
             framer,
-            seen,
+            mut seen,
             rules,
         } = *self;
+        // Only now, so that the verdict does not depend on how the body was cut into pieces.
+        if framer.has_bare_json() {
+            seen.fail(Fault::BadFrame);
+        }
         let overflowed = framer.overflowed();
         seen.verdict(&rules, framer.finish(), overflowed)
     }

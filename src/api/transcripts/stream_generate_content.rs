@@ -51,6 +51,8 @@ pub(super) const ROWS: &[Row] = &[
     EVENTS.refused("empty.sse", Fault::Empty, SPENT),
     EVENTS.refused("only-thought.sse", Fault::Empty, Some((9, 30))),
     EVENTS.refused("bad-frame.sse", Fault::BadFrame, SPENT),
+    EVENTS.refused("bare-error.sse", Fault::BadFrame, SPENT),
+    EVENTS.refused("grounded.sse", Fault::WebSearch, SPENT),
     EVENTS.refused("array-frame.sse", Fault::BadFrame, SPENT),
     EVENTS.refused("absurd-index.sse", Fault::WrongCount, None),
     ARRAY.kept("plain.json", SPENT),
