@@ -91,11 +91,13 @@ fn check(answer: &Answer<'_>, asked: u32, worth: Worth) -> Result<(), Fault> {
             continue;
         };
         let url = text(&picture.url);
-        let inline = url.starts_with("data:");
-        if !url.is_empty() && !inline {
+        let inline = url.strip_prefix("data:");
+        if !url.is_empty() && inline.is_none() {
             return Err(Fault::ExpiringLink);
         }
-        if !inline && !any_filled(&[&picture.b64_json]) {
+        let content = inline.and_then(|inline| inline.split_once(','));
+        let filled = content.is_some_and(|(_, content)| !content.is_empty());
+        if !filled && !any_filled(&[&picture.b64_json]) {
             worth.check(Fault::NullItem)?;
         }
     }

@@ -39,6 +39,9 @@ fn every_picture_is_in_the_answer_itself() {
             r#"{"b64_json":null,"url":"data:image/png;base64,aQ=="}"#,
             Ok(()),
         ),
+        (r#"{"url":"data:"}"#, Err("null-item")),
+        (r#"{"url":"data:image/png;base64,"}"#, Err("null-item")),
+        (r#"{"b64_json":"aQ==","url":"data:"}"#, Ok(())),
         (r#"{"url":"https://x/y.png?se=1"}"#, Err("expiring-link")),
         (
             r#"{"b64_json":"aQ==","url":"https://x/y.png"}"#,
