@@ -65,9 +65,7 @@ pub(super) fn facts(body: &Canonical, place: &Place<'_>) -> Facts {
         request.set_form(Form::Stream);
     }
     request.set_choices(candidates(body));
-    for key in ["cachedContent", "cached_content"] {
-        request.refuse_set(key, Bypass::CachedContent);
-    }
+    refuse_cached_content(&mut request, &[]);
     for key in ["continuationToken", "continuation_token"] {
         request.refuse_set(key, Bypass::PreviousResponse);
     }
@@ -90,8 +88,11 @@ pub(super) fn refuse_files(request: &mut Request<'_>, keys: &[&str]) {
     }
 }
 
-/// Refuses if one of these fields refers to a prompt at the provider.
+/// Refuses if the request, or another one in one of these fields, refers to a prompt at the provider.
 pub(super) fn refuse_cached_content(request: &mut Request<'_>, keys: &[&str]) {
+    for key in ["cachedContent", "cached_content"] {
+        request.refuse_set(key, Bypass::CachedContent);
+    }
     for key in keys {
         for mention in CACHED_CONTENT {
             request.refuse_mention(key, mention, Bypass::CachedContent);

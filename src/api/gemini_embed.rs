@@ -7,7 +7,7 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::gemini::{gemini_paths, refuse_files};
+use super::gemini::{gemini_paths, refuse_cached_content, refuse_files};
 use super::json_body::{JsonJudge, Reading};
 use super::question::Reader;
 use super::request::Request;
@@ -37,6 +37,7 @@ fn facts(body: &Canonical, place: &Place<'_>) -> Facts {
         false => Some(1),
     };
     request.set_items(items);
+    refuse_cached_content(&mut request, &["requests"]);
     refuse_files(&mut request, &["content", "requests"]);
     request.facts()
 }

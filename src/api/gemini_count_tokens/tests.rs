@@ -50,6 +50,15 @@ fn state_is_not_counted_from_memory() {
             Some("file-id"),
         ),
         (
+            r#""contents":[],"cachedContent":"cachedContents/c""#,
+            Some("cached-content"),
+        ),
+        (
+            r#""contents":[],"cached_content":"cachedContents/c""#,
+            Some("cached-content"),
+        ),
+        (r#""contents":[],"cachedContent":null"#, None),
+        (
             r#""generateContentRequest":{"cachedContent":"cachedContents/c"}"#,
             Some("cached-content"),
         ),

@@ -94,4 +94,6 @@ fn the_path_and_the_requests_say_how_many_are_asked_for() {
     ] {
         assert_eq!(gemini::bypass(path, members), Some("file-id"), "{members}");
     }
+    let cached = r#""content":{},"cachedContent":"cachedContents/c""#;
+    assert_eq!(gemini::bypass(one, cached), Some("cached-content"));
 }
