@@ -66,6 +66,8 @@ fn facts(parts: &Parts<'_>, place: &Place<'_>) -> Facts {
         (None, ..) => Some(Bypass::NoModel),
         (_, None, _) => Some(Bypass::OddStream),
         (.., None) => Some(Bypass::OddFormat),
+        // Groq fetches the sound from there.
+        _ if parts.has("url") => Some(Bypass::FileId),
         _ => None,
     };
     let form = match streams {

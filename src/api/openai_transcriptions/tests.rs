@@ -49,6 +49,11 @@ fn the_fields_say_model_and_form() {
             Form::Json,
             Some("odd-stream"),
         ),
+        (
+            &[("model", "m"), ("url", "https://example.org/a.mp3")],
+            Form::Json,
+            Some("file-id"),
+        ),
         (&[("model", "")], Form::Json, Some("no-model")),
         (&[("prompt", "m")], Form::Json, Some("no-model")),
     ] {
