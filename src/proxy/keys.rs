@@ -50,6 +50,7 @@ impl Keys {
             let values = headers.get_all(name).iter();
             values.map(move |value| (name, value.as_bytes().to_vec()))
         };
+        let query = visit.query.as_deref();
         Ok(Keys {
             tenant: match proxy.scope {
                 Scope::Credential => visit.tenant,
@@ -58,7 +59,10 @@ impl Keys {
             upstream: asked.target.upstream.clone(),
             api: asked.api.key_label(),
             path: visit.rest.clone(),
-            query: visit.query.clone().unwrap_or_default(),
+            // Credentials make the tenant; with entries for all of them they make no question.
+            query: query
+                .and_then(tenant::without_credentials)
+                .unwrap_or_default(),
             headers: key_headers.iter().flat_map(|name| values(name)).collect(),
             body,
         })

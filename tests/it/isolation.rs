@@ -131,6 +131,12 @@ async fn a_shared_scope_is_shared() {
         .is(200, "hit");
     proxy.ask(&with(&[("x-api-key", "c")])).await.is(200, "hit");
     proxy.ask(&with(&[])).await.is(200, "hit");
+    let in_query = |key: &str| Ask {
+        path: format!("{}?key={key}", with(&[]).path),
+        ..with(&[])
+    };
+    proxy.ask(&in_query("a")).await.is(200, "hit");
+    proxy.ask(&in_query("b")).await.is(200, "hit");
     origin.was_called(1);
 }
 
