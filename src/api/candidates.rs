@@ -60,7 +60,7 @@ fn read(body: &str, asked: u32, shape: Shape, worth: Worth) -> Result<Reading, s
 
 /// What is wrong with a candidate that ended for this reason, if anything. All reasons but one are
 /// failures, also those that came since: an unknown one is taken for a failure as well.
-fn finish_fault(reason: &str) -> Option<Fault> {
+pub(super) fn finish_fault(reason: &str) -> Option<Fault> {
     match reason {
         "STOP" => None,
         "MAX_TOKENS" => Some(Fault::Length),

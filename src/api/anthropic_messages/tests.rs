@@ -174,7 +174,7 @@ fn a_complete_message_that_a_retry_would_mend_is_not_kept() {
         (
             r#"{"type":"text","text":"a"}"#,
             "a_reason_from_the_future",
-            Ok(()),
+            Err("error-finish"),
         ),
         (r#"{"type":"text","text":"a"}"#, "max_tokens", Err("length")),
         (

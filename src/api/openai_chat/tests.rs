@@ -257,7 +257,11 @@ fn a_complete_answer_that_a_retry_would_mend_is_not_kept() {
     };
     let table: &[(&str, &str, Keep)] = &[
         (r#""content":"a""#, "stop", Ok(())),
-        (r#""content":"a""#, "a_reason_from_the_future", Ok(())),
+        (
+            r#""content":"a""#,
+            "a_reason_from_the_future",
+            Err("error-finish"),
+        ),
         (r#""content":"a""#, "length", Err("length")),
         (r#""content":"a""#, "content_filter", Err("filtered")),
         (r#""content":"""#, "length", Err("length")),
