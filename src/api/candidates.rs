@@ -22,7 +22,7 @@ use super::json_body::{JsonJudge, Reading};
 use super::named_event;
 use super::sse::Event;
 use super::stream::{Seen, StreamJudge, StreamRules};
-use super::wire::{Count, Filled, Object, Text, any_filled, text, tokens};
+use super::wire::{Count, Counts, Filled, Object, Text, any_filled, text, tokens};
 use super::{Facts, Fault, Form, Judge, Usage, Worth};
 
 #[cfg(test)]
@@ -91,7 +91,7 @@ struct Answer<'a> {
     candidates: Option<Vec<Object<Candidate<'a>>>>,
     #[serde(borrow)]
     prompt_feedback: Option<Object<Feedback<'a>>>,
-    usage_metadata: Option<Object<UsageMetadata>>,
+    usage_metadata: Option<Counts<UsageMetadata>>,
 }
 
 #[derive(Deserialize)]
@@ -220,7 +220,7 @@ impl Tally {
             self.add_candidate(index, candidate);
         }
         let usage = answer.usage_metadata.as_ref();
-        let usage = usage.and_then(|Object(usage)| usage.usage());
+        let usage = usage.and_then(|Counts(usage)| usage.as_ref()?.usage());
         self.owes_usage = usage.is_none() && self.usage.is_some();
         self.usage = usage.or(self.usage);
         Ok(())

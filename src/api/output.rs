@@ -73,6 +73,11 @@ pub(super) fn end_fault(reason: &str) -> Option<Fault> {
         .or(Some(Fault::ErrorFinish))
 }
 
+/// Whether an answer that ended for this reason calls a tool.
+pub(super) fn ends_in_call(reason: &str) -> bool {
+    CALLS.contains(&&*plain(reason))
+}
+
 /// A reason in one case and with one way to part words.
 fn plain(reason: &str) -> String {
     reason.to_ascii_lowercase().replace('-', "_")
@@ -104,12 +109,16 @@ impl ToolArguments {
         self.calls.entry(call).or_default().extend_from_slice(piece);
     }
 
-    /// Whether all arguments can be read.
-    pub(super) fn check(&self) -> Result<(), Fault> {
+    /// Whether all arguments can be read. None at all will do where `may_be_empty` says so, by choice.
+    pub(super) fn check(&self, may_be_empty: impl Fn(u64) -> bool) -> Result<(), Fault> {
         if self.bytes > ARGUMENTS_BYTES_MAX {
             return Err(Fault::TooLarge);
         }
-        match self.calls.values().all(|arguments| is_json(arguments)) {
+        let mut calls = self.calls.iter();
+        let good = calls.all(|((choice, _), arguments)| {
+            is_json(arguments) || arguments.is_empty() && may_be_empty(*choice)
+        });
+        match good {
             true => Ok(()),
             false => Err(Fault::BadToolCall),
         }
@@ -216,13 +225,19 @@ mod tests {
     #[test]
     fn arguments_are_joined_by_call() {
         let mut arguments = ToolArguments::default();
-        assert_eq!(arguments.check(), Ok(()));
+        assert_eq!(arguments.check(|_| false), Ok(()));
         for (call, piece) in [((0, 0), "{\"a\""), ((0, 1), "["), ((0, 0), ":1}")] {
             arguments.add(call, piece.as_bytes());
-            assert_eq!(arguments.check(), Err(Fault::BadToolCall));
+            assert_eq!(arguments.check(|_| false), Err(Fault::BadToolCall));
         }
         arguments.add((0, 1), b"]");
-        assert_eq!(arguments.check(), Ok(()));
+        assert_eq!(arguments.check(|_| false), Ok(()));
+        arguments.add((1, 0), b"");
+        assert_eq!(arguments.check(|choice| choice == 1), Ok(()));
+        assert_eq!(
+            arguments.check(|choice| choice == 0),
+            Err(Fault::BadToolCall)
+        );
     }
 
     #[test]
@@ -233,11 +248,11 @@ mod tests {
             (0, 1),
             &vec![b' '; ARGUMENTS_BYTES_MAX - 2 * CALL_BYTES - 1],
         );
-        assert_eq!(arguments.check(), Err(Fault::BadToolCall));
+        assert_eq!(arguments.check(|_| false), Err(Fault::BadToolCall));
         arguments.add((0, 1), b"1");
-        assert_eq!(arguments.check(), Err(Fault::TooLarge));
+        assert_eq!(arguments.check(|_| false), Err(Fault::TooLarge));
         assert!(arguments.calls.is_empty());
         arguments.add((0, 2), b"1");
-        assert_eq!(arguments.check(), Err(Fault::TooLarge));
+        assert_eq!(arguments.check(|_| false), Err(Fault::TooLarge));
     }
 }
