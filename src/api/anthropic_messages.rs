@@ -1,8 +1,8 @@
 //! Anthropic messages: `messages`.
 //!
 //! A stream is complete iff its last event is `message_stop`, after a `message_start` and a
-//! `message_delta` with a `stop_reason`, and without an `error` event. Pings and events of unknown
-//! kind may come anywhere before. A JSON answer is complete iff it is of type `message` and has a
+//! `message_delta` with a `stop_reason`, and without an `error` event. Events of unknown kind may come
+//! anywhere before, pings anywhere. A JSON answer is complete iff it is of type `message` and has a
 //! `stop_reason`.
 //!
 //! Complete, yet not worth keeping unless the operator says so: a message that was cut by length,
@@ -18,7 +18,7 @@ use super::question::Reader;
 use super::request::Request;
 use super::sse::Event;
 use super::stream::{Seen, StreamJudge, StreamRules};
-use super::wire::{Bytes, Count, Filled, Object, Text, any_filled, text, tokens};
+use super::wire::{Bytes, Count, Counts, Filled, Object, Text, any_filled, text, tokens};
 use super::{Bypass, Facts, Fault, Form, Grammar, Judge, Place, Usage, Worth};
 use crate::key::canonical::Canonical;
 
@@ -69,7 +69,7 @@ fn read(body: &str, worth: Worth) -> Result<Reading, serde_json::Error> {
     let Object(message) = serde_json::from_str::<Object<Message<'_>>>(body)?;
     Ok((
         message.check(worth),
-        message.usage.and_then(|usage| usage.0.usage()),
+        message.usage.and_then(|usage| usage.0?.usage()),
     ))
 }
 
@@ -82,7 +82,7 @@ struct Message<'a> {
     error: Option<IgnoredAny>,
     #[serde(borrow)]
     content: Option<Vec<Object<Block<'a>>>>,
-    usage: Option<Object<MessageUsage>>,
+    usage: Option<Counts<MessageUsage>>,
 }
 
 impl Message<'_> {
@@ -157,14 +157,14 @@ struct MessageStart {
 
 #[derive(Deserialize)]
 struct StartedMessage {
-    usage: Option<Object<MessageUsage>>,
+    usage: Option<Counts<MessageUsage>>,
 }
 
 #[derive(Deserialize)]
 struct MessageDelta<'a> {
     #[serde(borrow)]
     delta: Object<Delta<'a>>,
-    usage: Option<Object<MessageUsage>>,
+    usage: Option<Counts<MessageUsage>>,
 }
 
 #[derive(Deserialize)]
@@ -185,8 +185,10 @@ struct MessageUsage {
 
 impl MessageUsage {
     /// Counts are cumulative: each one given replaces the earlier one.
-    fn update(&mut self, later: Option<Object<MessageUsage>>) {
-        let Some(Object(later)) = later else { return };
+    fn update(&mut self, later: Option<Counts<MessageUsage>>) {
+        let Some(Counts(Some(later))) = later else {
+            return;
+        };
         *self = MessageUsage {
             input_tokens: later.input_tokens.or(self.input_tokens),
             cache_creation_input_tokens: later
@@ -278,7 +280,7 @@ impl StreamRules for Rules {
     }
 
     fn may_follow_end(&self, event: Event<'_>) -> bool {
-        named_event::is_sentinel(event)
+        event.name == b"ping" || named_event::is_sentinel(event)
     }
 
     fn complete(&self) -> Result<(), Fault> {
@@ -288,7 +290,7 @@ impl StreamRules for Rules {
             (true, true) => {}
         }
         self.worth.pass(self.end_fault.map_or(Ok(()), Err))?;
-        self.worth.pass(self.arguments.check())?;
+        self.worth.pass(self.arguments.check(|_| false))?;
         match self.filled {
             true => Ok(()),
             false => self.worth.check(Fault::Empty),

@@ -23,7 +23,7 @@ use super::json_body::{JsonJudge, Reading};
 use super::named_event;
 use super::sse::Event;
 use super::stream::{Seen, StreamJudge, StreamRules};
-use super::wire::{Count, Filled, Object, Text, any_filled, text, tokens};
+use super::wire::{Count, Counts, Filled, Object, Text, any_filled, text, tokens};
 use super::{Facts, Fault, Form, Judge, Usage, Worth};
 
 #[cfg(test)]
@@ -61,7 +61,7 @@ fn read(body: &str, asked: u32, shape: Shape, worth: Worth) -> Result<Reading, s
 
 /// What is wrong with a candidate that ended for this reason, if anything. All reasons but one are
 /// failures, also those that came since: an unknown one is taken for a failure as well.
-fn finish_fault(reason: &str) -> Option<Fault> {
+pub(super) fn finish_fault(reason: &str) -> Option<Fault> {
     match reason {
         "STOP" => None,
         "MAX_TOKENS" => Some(Fault::Length),
@@ -92,7 +92,7 @@ struct Answer<'a> {
     candidates: Option<Vec<Object<Candidate<'a>>>>,
     #[serde(borrow)]
     prompt_feedback: Option<Object<Feedback<'a>>>,
-    usage_metadata: Option<Object<UsageMetadata>>,
+    usage_metadata: Option<Counts<UsageMetadata>>,
 }
 
 #[derive(Deserialize)]
@@ -253,7 +253,7 @@ impl Tally {
             self.add_candidate(index, candidate);
         }
         let usage = answer.usage_metadata.as_ref();
-        let usage = usage.and_then(|Object(usage)| usage.usage());
+        let usage = usage.and_then(|Counts(usage)| usage.as_ref()?.usage());
         self.owes_usage = usage.is_none() && self.usage.is_some();
         self.usage = usage.or(self.usage);
         Ok(())

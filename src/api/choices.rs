@@ -2,7 +2,8 @@
 //!
 //! A stream is complete iff `[DONE]` is its last event, at least the choices asked for were seen,
 //! every choice seen has a `finish_reason`, and no frame carries an error. A JSON answer likewise,
-//! but for `[DONE]`. Some servers send an error object and then `[DONE]`, all under status 200.
+//! but for `[DONE]`. Some servers send an error object and then `[DONE]`, all under status 200, or an
+//! error's number beside the choices.
 //!
 //! Complete, yet not worth keeping unless the operator says so: a choice that was cut by length,
 //! filtered, refused, that is empty or has a tool call whose arguments are not JSON.
@@ -12,10 +13,12 @@ use serde::de::IgnoredAny;
 
 use super::index_set::{INDEX_MAX, IndexSet};
 use super::json_body::{JsonJudge, Reading};
-use super::output::{ToolArguments, end_fault};
+use super::output::{ToolArguments, end_fault, ends_in_call};
 use super::sse::Event;
 use super::stream::{Seen, StreamJudge, StreamRules};
-use super::wire::{Bytes, Filled, Object, PromptUsage, Text, any_filled, text};
+use super::wire::{
+    Bytes, Counts, Filled, Object, PromptUsage, Text, Trouble, any_filled, text, troubled,
+};
 use super::{Facts, Fault, Form, Judge, Worth};
 
 const DONE: &[u8] = b"[DONE]";
@@ -34,7 +37,7 @@ fn read(body: &str, asked: u32, worth: Worth) -> Result<Reading, serde_json::Err
     let Object(answer) = serde_json::from_str::<Object<Answer<'_>>>(body)?;
     let mut tally = Tally::new(asked, worth);
     let keep = tally.add(&answer).and_then(|()| tally.complete());
-    Ok((keep, answer.usage.and_then(|usage| usage.0.usage())))
+    Ok((keep, answer.usage.and_then(|usage| usage.0?.usage())))
 }
 
 /// A whole answer or one frame of it.
@@ -42,10 +45,28 @@ fn read(body: &str, asked: u32, worth: Worth) -> Result<Reading, serde_json::Err
 struct Answer<'a> {
     #[serde(borrow)]
     object: Option<Text<'a>>,
-    error: Option<IgnoredAny>,
+    error: Option<Trouble>,
+    /// Baidu.
+    error_code: Option<Trouble>,
+    /// MiniMax.
+    base_resp: Option<Object<BaseResponse>>,
     #[serde(borrow)]
     choices: Option<Vec<Object<Choice<'a>>>>,
-    usage: Option<Object<PromptUsage>>,
+    usage: Option<Counts<PromptUsage>>,
+}
+
+impl Answer<'_> {
+    /// Whether the server reports an error, maybe beside choices that look finished.
+    fn failed(&self) -> bool {
+        let base = self.base_resp.as_ref();
+        let base = base.is_some_and(|Object(base)| troubled(&base.status_code));
+        base || troubled(&self.error) || troubled(&self.error_code) || text(&self.object) == "error"
+    }
+}
+
+#[derive(Deserialize)]
+struct BaseResponse {
+    status_code: Option<Trouble>,
 }
 
 #[derive(Deserialize)]
@@ -53,7 +74,7 @@ struct Choice<'a> {
     index: Option<u64>,
     #[serde(borrow)]
     finish_reason: Option<Text<'a>>,
-    error: Option<IgnoredAny>,
+    error: Option<Trouble>,
     /// Completions.
     text: Option<Filled>,
     /// Chat, whole.
@@ -104,6 +125,8 @@ struct Tally {
     seen: IndexSet,
     filled: IndexSet,
     finished: IndexSet,
+    /// Those that ended to call a tool.
+    calling: IndexSet,
     end_fault: Option<Fault>,
     arguments: ToolArguments,
 }
@@ -116,17 +139,18 @@ impl Tally {
             seen: IndexSet::default(),
             filled: IndexSet::default(),
             finished: IndexSet::default(),
+            calling: IndexSet::default(),
             end_fault: None,
             arguments: ToolArguments::default(),
         }
     }
 
     fn add(&mut self, answer: &Answer<'_>) -> Result<(), Fault> {
-        if answer.error.is_some() || text(&answer.object) == "error" {
+        if answer.failed() {
             return Err(Fault::ErrorObject);
         }
         for (position, Object(choice)) in answer.choices.iter().flatten().enumerate() {
-            if choice.error.is_some() {
+            if troubled(&choice.error) {
                 return Err(Fault::ErrorObject);
             }
             let index = choice.index.unwrap_or(position as u64);
@@ -137,6 +161,9 @@ impl Tally {
             let reason = text(&choice.finish_reason);
             if !reason.is_empty() {
                 self.finished.insert(index);
+                if ends_in_call(reason) {
+                    self.calling.insert(index);
+                }
                 self.note(end_fault(reason));
             }
             let outputs = [&choice.message, &choice.delta];
@@ -196,7 +223,7 @@ impl StreamRules for Tally {
         if let Err(fault) = self.add(&frame) {
             seen.fail(fault);
         }
-        seen.spent(frame.usage.and_then(|usage| usage.0.usage()));
+        seen.spent(frame.usage.and_then(|usage| usage.0?.usage()));
     }
 
     fn complete(&self) -> Result<(), Fault> {
@@ -207,7 +234,9 @@ impl StreamRules for Tally {
             return Err(Fault::NoFinishReason);
         }
         self.end_fault.map_or(Ok(()), Err)?;
-        self.worth.pass(self.arguments.check())?;
+        // A tool without parameters may get no arguments.
+        let calling = |choice| self.calling.contains(choice);
+        self.worth.pass(self.arguments.check(calling))?;
         if self.filled.len() < self.seen.len() {
             return self.worth.check(Fault::Empty);
         }

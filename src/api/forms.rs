@@ -110,6 +110,13 @@ pub fn without_usage(api: Api, stream: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
+/// Longest stream that is made of this answer, in bytes: the events repeat what stands around the
+/// text, and how often is up to the answer.
+fn stream_bytes_max(json: &str) -> usize {
+    let max = json.len().saturating_mul(16).saturating_add(64 << 10);
+    max.min(BYTES_MAX)
+}
+
 fn bounded(made: Vec<u8>) -> Option<Vec<u8>> {
     (made.len() <= BYTES_MAX).then_some(made)
 }

@@ -12,7 +12,7 @@ use super::json_body::{JsonJudge, Reading};
 use super::question::Reader;
 use super::request::Request;
 use super::vectors::{self, Vector};
-use super::wire::{Count, Object, tokens};
+use super::wire::{Count, Counts, Object, tokens};
 use super::{Facts, Fault, Form, Grammar, Judge, Place, Worth};
 use crate::key::canonical::Canonical;
 
@@ -58,7 +58,7 @@ struct Answer {
     error: Option<IgnoredAny>,
     embedding: Option<Object<Embedding>>,
     embeddings: Option<Vec<Option<Object<Embedding>>>>,
-    usage_metadata: Option<Object<UsageMetadata>>,
+    usage_metadata: Option<Counts<UsageMetadata>>,
 }
 
 #[derive(Deserialize)]
@@ -85,6 +85,6 @@ fn read(body: &str, asked: Option<u32>, worth: Worth) -> Result<Reading, serde_j
     };
     let usage = answer
         .usage_metadata
-        .map(|usage| usage.0.prompt_token_count);
+        .and_then(|Counts(usage)| Some(usage?.prompt_token_count));
     Ok((keep, usage.and_then(|input| tokens(input, Count(None)))))
 }

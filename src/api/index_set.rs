@@ -31,6 +31,13 @@ impl IndexSet {
         }
     }
 
+    /// True if this index was added.
+    pub(super) fn contains(&self, index: u64) -> bool {
+        let word = usize::try_from(index / 64).ok();
+        word.and_then(|word| self.words.get(word))
+            .is_some_and(|word| word & (1 << (index % 64)) != 0)
+    }
+
     /// How many indices there are.
     pub(super) fn len(&self) -> u64 {
         self.len
@@ -45,8 +52,10 @@ mod tests {
     fn every_index_counts_once() {
         let mut set = IndexSet::default();
         for index in [0, 63, 64, 1000, INDEX_MAX] {
+            assert!(!set.contains(index), "{index}");
             assert!(set.insert(index), "{index}");
             assert!(!set.insert(index), "{index} again");
+            assert!(set.contains(index), "{index}");
         }
         assert!(!set.insert(INDEX_MAX + 1));
         assert!(!set.insert(u64::MAX));

@@ -17,7 +17,7 @@ use super::json_body::{JsonJudge, Reading};
 use super::place::openai_paths;
 use super::question::Reader;
 use super::request::Request;
-use super::wire::{Object, PromptUsage, Text, text};
+use super::wire::{Counts, Object, PromptUsage, Text, text};
 use super::{Facts, Fault, Form, Grammar, Judge, Place, Worth};
 use crate::key::canonical::Canonical;
 
@@ -71,7 +71,7 @@ struct Asked {
 fn read(body: &str, asked: Asked, worth: Worth) -> Result<Reading, serde_json::Error> {
     let Object(answer) = serde_json::from_str::<Object<Answer<'_>>>(body)?;
     let keep = check(&answer, asked, worth);
-    Ok((keep, answer.usage.and_then(|usage| usage.0.usage())))
+    Ok((keep, answer.usage.and_then(|usage| usage.0?.usage())))
 }
 
 #[derive(Deserialize)]
@@ -80,7 +80,7 @@ struct Answer<'a> {
     object: Option<Text<'a>>,
     error: Option<IgnoredAny>,
     data: Option<Vec<Option<Object<Item>>>>,
-    usage: Option<Object<PromptUsage>>,
+    usage: Option<Counts<PromptUsage>>,
 }
 
 #[derive(Deserialize)]

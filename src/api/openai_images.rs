@@ -16,7 +16,7 @@ use super::question::Reader;
 use super::request::Request;
 use super::sse::Event;
 use super::stream::{Seen, StreamJudge, StreamRules};
-use super::wire::{Filled, InputUsage, Object, Text, any_filled, text};
+use super::wire::{Counts, Filled, InputUsage, Object, Text, any_filled, text};
 use super::{Facts, Fault, Form, Grammar, Judge, Place, Worth};
 use crate::key::canonical::Canonical;
 
@@ -57,7 +57,7 @@ fn judge(facts: &Facts, form: Form, worth: Worth) -> Option<Box<dyn Judge>> {
 fn read(body: &str, asked: u32, worth: Worth) -> Result<Reading, serde_json::Error> {
     let Object(answer) = serde_json::from_str::<Object<Answer<'_>>>(body)?;
     let keep = check(&answer, asked, worth);
-    Ok((keep, answer.usage.and_then(|usage| usage.0.usage())))
+    Ok((keep, answer.usage.and_then(|usage| usage.0?.usage())))
 }
 
 #[derive(Deserialize)]
@@ -67,7 +67,7 @@ struct Answer<'a> {
     error: Option<IgnoredAny>,
     #[serde(borrow)]
     data: Option<Vec<Option<Object<Picture<'a>>>>>,
-    usage: Option<Object<InputUsage>>,
+    usage: Option<Counts<InputUsage>>,
 }
 
 #[derive(Deserialize)]
@@ -108,7 +108,7 @@ fn check(answer: &Answer<'_>, asked: u32, worth: Worth) -> Result<(), Fault> {
 #[derive(Deserialize)]
 struct Completed {
     b64_json: Option<Filled>,
-    usage: Option<Object<InputUsage>>,
+    usage: Option<Counts<InputUsage>>,
 }
 
 struct Rules {
@@ -127,7 +127,7 @@ impl StreamRules for Rules {
         match serde_json::from_str::<Completed>(data) {
             Ok(completed) => {
                 self.filled = any_filled(&[&completed.b64_json]);
-                seen.spent(completed.usage.and_then(|usage| usage.0.usage()));
+                seen.spent(completed.usage.and_then(|usage| usage.0?.usage()));
             }
             Err(_) => seen.fail(Fault::BadFrame),
         }

@@ -12,7 +12,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use super::json_body::{JsonJudge, Reading};
 use super::question::Reader;
 use super::request::Request;
-use super::wire::{Object, PromptUsage, Text, text};
+use super::wire::{Counts, Object, PromptUsage, Text, text};
 use super::{Facts, Fault, Form, Grammar, Judge, Place, Worth};
 use crate::key::canonical::Canonical;
 
@@ -48,7 +48,7 @@ fn judge(facts: &Facts, form: Form, worth: Worth) -> Option<Box<dyn Judge>> {
 fn read(body: &str, asked: Option<u32>, worth: Worth) -> Result<Reading, serde_json::Error> {
     let Object(answer) = serde_json::from_str::<Object<Answer<'_>>>(body)?;
     let keep = check(&answer, asked, worth);
-    Ok((keep, answer.usage.and_then(|usage| usage.0.usage())))
+    Ok((keep, answer.usage.and_then(|usage| usage.0?.usage())))
 }
 
 #[derive(Deserialize)]
@@ -58,7 +58,7 @@ struct Answer<'a> {
     error: Option<IgnoredAny>,
     results: Option<Vec<Option<Object<Outcome>>>>,
     /// Mistral's; OpenAI counts nothing.
-    usage: Option<Object<PromptUsage>>,
+    usage: Option<Counts<PromptUsage>>,
 }
 
 /// What was found in one input.

@@ -2,10 +2,11 @@
 //!
 //! A stream is complete iff its last event is `response.completed`, with no `error`,
 //! `response.failed` or `response.incomplete` before. A JSON answer is complete iff its `status`
-//! is `completed` and its `error` null.
+//! is `completed` and its `error` null. Some servers say `completed` of every answer: it must not
+//! have `incomplete_details`, nor a message or call with another status.
 //!
-//! Complete, yet not worth keeping unless the operator says so: without output, refused, or with a
-//! function call whose arguments are not JSON.
+//! Complete, yet not worth keeping unless the operator says so: without output, refused, as long as
+//! it may be, or with a function call whose arguments are not JSON.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -18,7 +19,7 @@ use super::question::Reader;
 use super::request::Request;
 use super::sse::Event;
 use super::stream::{Seen, StreamJudge, StreamRules};
-use super::wire::{Bytes, Filled, InputUsage, Object, Text, any_filled, text};
+use super::wire::{Bytes, Count, Counts, Filled, InputUsage, Object, Text, any_filled, text};
 use super::{Bypass, Facts, Fault, Form, Grammar, Judge, Place, Usage, Worth};
 use crate::key::canonical::Canonical;
 
@@ -83,7 +84,7 @@ fn read(body: &str, worth: Worth) -> Result<Reading, serde_json::Error> {
     let mut found = Output::default();
     found.add(response.output.as_deref().unwrap_or_default());
     Ok((
-        response.completed().and_then(|()| found.check(worth)),
+        response.completed(worth).and_then(|()| found.check(worth)),
         response.usage(),
     ))
 }
@@ -95,25 +96,41 @@ struct Response<'a> {
     #[serde(borrow)]
     status: Option<Text<'a>>,
     error: Option<IgnoredAny>,
+    incomplete_details: Option<IgnoredAny>,
+    /// As it was asked for.
+    #[serde(default)]
+    max_output_tokens: Count,
     #[serde(borrow)]
     output: Option<Vec<Object<Item<'a>>>>,
-    usage: Option<Object<InputUsage>>,
+    usage: Option<Counts<InputUsage>>,
 }
 
 impl Response<'_> {
-    fn completed(&self) -> Result<(), Fault> {
+    fn completed(&self, worth: Worth) -> Result<(), Fault> {
         if self.error.is_some() || text(&self.object) == "error" {
             return Err(Fault::ErrorObject);
         }
-        match text(&self.status) {
-            "completed" => Ok(()),
-            _ => Err(Fault::IncompleteStatus),
+        if text(&self.status) != "completed" || self.incomplete_details.is_some() {
+            return Err(Fault::IncompleteStatus);
+        }
+        match self.spent_all() {
+            true => worth.check(Fault::Length),
+            false => Ok(()),
         }
     }
 
+    /// True if there are as many tokens as were allowed: it was most likely cut there.
+    fn spent_all(&self) -> bool {
+        let allowed = self.max_output_tokens.0.filter(|tokens| *tokens > 0);
+        let spent = self.usage().map(|usage| usage.output);
+        allowed
+            .zip(spent)
+            .is_some_and(|(allowed, spent)| spent >= allowed)
+    }
+
     fn usage(&self) -> Option<Usage> {
-        let Object(usage) = self.usage.as_ref()?;
-        usage.usage()
+        let Counts(usage) = self.usage.as_ref()?;
+        usage.as_ref()?.usage()
     }
 }
 
@@ -122,6 +139,8 @@ impl Response<'_> {
 struct Item<'a> {
     #[serde(rename = "type", borrow)]
     kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    status: Option<Text<'a>>,
     content: Option<Vec<Object<Part>>>,
     #[serde(borrow)]
     arguments: Option<Bytes<'a>>,
@@ -137,6 +156,8 @@ struct Part {
 #[derive(Default)]
 struct Output {
     filled: bool,
+    /// A message or call says itself that it is not whole.
+    unfinished: bool,
     refused: bool,
     bad_call: bool,
 }
@@ -144,7 +165,11 @@ struct Output {
 impl Output {
     fn add<'a>(&mut self, items: impl IntoIterator<Item = &'a Object<Item<'a>>>) {
         for Object(item) in items {
-            self.filled |= match text(&item.kind) {
+            let kind = text(&item.kind);
+            let must_be_whole = matches!(kind, "message" | "function_call" | "custom_tool_call");
+            let whole = matches!(text(&item.status), "" | "completed");
+            self.unfinished |= must_be_whole && !whole;
+            self.filled |= match kind {
                 "reasoning" => false,
                 "message" => {
                     let parts = || item.content.iter().flatten();
@@ -162,6 +187,9 @@ impl Output {
     }
 
     fn check(&self, worth: Worth) -> Result<(), Fault> {
+        if self.unfinished {
+            return Err(Fault::IncompleteStatus);
+        }
         let faults = [
             (self.bad_call, Fault::BadToolCall),
             (self.refused, Fault::Refused),
@@ -239,7 +267,7 @@ impl StreamRules for Rules {
                 seen.spent(response.usage());
                 self.output
                     .add(response.output.as_deref().unwrap_or_default());
-                response.completed()
+                response.completed(self.worth)
             }
             Err(_) => Err(Fault::BadFrame),
         };

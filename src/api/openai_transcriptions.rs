@@ -15,7 +15,7 @@ use super::multipart::Parts;
 use super::pieces::{self, Kinds};
 use super::plain;
 use super::question::Reader;
-use super::wire::{Filled, InputUsage, Object, any_filled};
+use super::wire::{Counts, Filled, InputUsage, Object, any_filled};
 use super::{Bypass, Facts, Fault, Form, Grammar, Judge, Place, Variant, Worth};
 
 #[cfg(test)]
@@ -106,7 +106,7 @@ fn check(body: &str, worth: Worth) -> Result<Reading, serde_json::Error> {
         error: Option<IgnoredAny>,
         text: Option<Filled>,
         /// Seconds instead of tokens for some models.
-        usage: Option<Object<InputUsage>>,
+        usage: Option<Counts<InputUsage>>,
     }
     let Object(answer) = serde_json::from_str::<Object<Answer>>(body)?;
     let keep = if answer.error.is_some() {
@@ -118,5 +118,5 @@ fn check(body: &str, worth: Worth) -> Result<Reading, serde_json::Error> {
     } else {
         worth.check(Fault::Empty)
     };
-    Ok((keep, answer.usage.and_then(|usage| usage.0.usage())))
+    Ok((keep, answer.usage.and_then(|usage| usage.0?.usage())))
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::named_event;
 use super::sse::Event;
 use super::stream::{Seen, StreamJudge, StreamRules};
-use super::wire::{Filled, InputUsage, Object, any_filled};
+use super::wire::{Counts, Filled, InputUsage, any_filled};
 use super::{Fault, Judge, Worth};
 
 /// The events of one API.
@@ -42,7 +42,7 @@ struct Piece {
     audio: Option<Filled>,
     delta: Option<Filled>,
     text: Option<Filled>,
-    usage: Option<Object<InputUsage>>,
+    usage: Option<Counts<InputUsage>>,
 }
 
 impl Rules {
@@ -54,7 +54,7 @@ impl Rules {
         if ends || kind == self.kinds.piece {
             let piece = serde_json::from_str::<Piece>(data)?;
             self.filled |= any_filled(&[&piece.audio, &piece.delta, &piece.text]);
-            seen.spent(piece.usage.and_then(|usage| usage.0.usage()));
+            seen.spent(piece.usage.and_then(|usage| usage.0?.usage()));
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::index_set::IndexSet;
 use super::json_body::{JsonJudge, Reading};
 use super::question::Reader;
 use super::request::Request;
-use super::wire::{Count, Object, Text, text, tokens};
+use super::wire::{Count, Counts, Object, Text, text, tokens};
 use super::{Facts, Fault, Form, Grammar, Judge, Place, Usage, Worth};
 use crate::key::canonical::Canonical;
 
@@ -68,9 +68,9 @@ struct Answer<'a> {
     #[serde(alias = "data")]
     results: Option<Vec<Option<Object<Ranked>>>>,
     /// Jina's, vLLM's.
-    usage: Option<Object<Tokens>>,
+    usage: Option<Counts<Tokens>>,
     /// Cohere's.
-    meta: Option<Object<Meta>>,
+    meta: Option<Counts<Meta>>,
 }
 
 #[derive(Deserialize)]
@@ -81,8 +81,8 @@ struct Ranked {
 
 #[derive(Deserialize)]
 struct Meta {
-    billed_units: Option<Object<Tokens>>,
-    tokens: Option<Object<Tokens>>,
+    billed_units: Option<Counts<Tokens>>,
+    tokens: Option<Counts<Tokens>>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -107,11 +107,11 @@ impl Tokens {
 impl Answer<'_> {
     /// What was billed, where it is counted in tokens.
     fn usage(&self) -> Option<Usage> {
-        let meta = self.meta.as_ref().map(|Object(meta)| meta);
+        let meta = self.meta.as_ref().and_then(|Counts(meta)| meta.as_ref());
         let billed = meta.and_then(|meta| meta.billed_units.as_ref());
         let spent = meta.and_then(|meta| meta.tokens.as_ref());
         let mut said = [self.usage.as_ref(), billed, spent].into_iter().flatten();
-        said.find_map(|Object(tokens)| tokens.usage())
+        said.find_map(|Counts(tokens)| tokens.as_ref()?.usage())
     }
 }
 

@@ -213,10 +213,11 @@ impl<'c> Draft<'c> {
     }
 
     fn report(self, on_event: &mut impl FnMut(Event<'_>)) {
-        if self.data.is_some() || !self.name.is_empty() {
+        let data = self.data.as_deref().unwrap_or_default();
+        if !data.is_empty() || !self.name.is_empty() {
             on_event(Event {
                 name: &self.name,
-                data: self.data.as_deref().unwrap_or_default(),
+                data,
             });
         }
     }

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Usage;
@@ -114,39 +114,37 @@ impl Count {
 
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct CountVisitor;
-        impl<'de> Visitor<'de> for CountVisitor {
-            type Value = Count;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("any value")
-            }
-            fn visit_u64<E: Error>(self, count: u64) -> Result<Count, E> {
-                Ok(Count(Some(count)))
-            }
-            fn visit_i64<E: Error>(self, _: i64) -> Result<Count, E> {
-                Ok(Count(None))
-            }
-            fn visit_f64<E: Error>(self, _: f64) -> Result<Count, E> {
-                Ok(Count(None))
-            }
-            fn visit_bool<E: Error>(self, _: bool) -> Result<Count, E> {
-                Ok(Count(None))
-            }
-            fn visit_str<E: Error>(self, _: &str) -> Result<Count, E> {
-                Ok(Count(None))
-            }
-            fn visit_unit<E: Error>(self) -> Result<Count, E> {
-                Ok(Count(None))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Count, A::Error> {
-                IgnoredAny.visit_seq(seq).map(|_| Count(None))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Count, A::Error> {
-                IgnoredAny.visit_map(map).map(|_| Count(None))
-            }
-        }
-        deserializer.deserialize_any(CountVisitor)
+        // As text: a number beyond all limits is an error to who reads it as one.
+        let value = <&RawValue>::deserialize(deserializer)?.get();
+        Ok(Count(value.parse().ok()))
     }
+}
+
+/// An object of counts; anything else counts as absent, for the same reason.
+pub(super) struct Counts<T>(pub(super) Option<T>);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Counts<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = <&RawValue>::deserialize(deserializer)?.get();
+        let counts = serde_json::from_str::<Object<T>>(value).ok();
+        Ok(Counts(counts.map(|Object(counts)| counts)))
+    }
+}
+
+/// A member that reports an error, unless it is zero, false or empty.
+pub(super) struct Trouble(bool);
+
+impl<'de> Deserialize<'de> for Trouble {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = <&RawValue>::deserialize(deserializer)?.get();
+        let none = matches!(value, "false" | "0" | "\"0\"" | "\"\"");
+        Ok(Trouble(!none))
+    }
+}
+
+/// True if an error is reported.
+pub(super) fn troubled(value: &Option<Trouble>) -> bool {
+    matches!(value, Some(Trouble(true)))
 }
 
 /// `usage` of chat, completions and embeddings.
@@ -209,6 +207,42 @@ mod tests {
         ] {
             assert_eq!(filled(json), None, "{json}");
         }
+    }
+
+    #[test]
+    fn only_whole_numbers_are_counts() {
+        let count = |json: &str| serde_json::from_str::<Count>(json).map(|Count(count)| count);
+        assert_eq!(count("7").ok(), Some(Some(7)));
+        for json in [
+            "-7",
+            "-0",
+            "7.0",
+            "7e0",
+            "1e999",
+            "18446744073709551616",
+            "null",
+            "true",
+            "\"7\"",
+            "[7]",
+            "{\"a\":7}",
+        ] {
+            assert_eq!(count(json).ok(), Some(None), "{json}");
+        }
+        assert!(count("7x").is_err());
+        let counts = |json| {
+            let read = serde_json::from_str::<Counts<InputUsage>>(json);
+            read.map(|Counts(counts)| counts.and_then(|counts| counts.usage()))
+        };
+        let usage = Usage {
+            input: 1,
+            output: 2,
+        };
+        let good = "{\"input_tokens\":1,\"output_tokens\":2}";
+        assert_eq!(counts(good).ok(), Some(Some(usage)));
+        for json in ["null", "[]", "[1]", "\"x\"", "7", "1e999", "{}"] {
+            assert_eq!(counts(json).ok(), Some(None), "{json}");
+        }
+        assert!(counts("{").is_err());
     }
 
     #[test]

@@ -76,7 +76,7 @@ fn a_stream_has_all_its_parts_and_no_error() {
         Err("error-object"),
         false,
     );
-    stream(&[START, TEXT, DELTA, STOP, PING], Err("after-end"), false);
+    stream(&[START, TEXT, DELTA, STOP, PING], Ok(()), false);
     stream(&[START, TEXT, DELTA, STOP, STOP], Err("after-end"), false);
     stream(&[START, TEXT, DELTA, STOP, ERROR], Err("after-end"), false);
     stream(&[START, TEXT, START, DELTA, STOP], Err("bad-frame"), false);
@@ -174,7 +174,7 @@ fn a_complete_message_that_a_retry_would_mend_is_not_kept() {
         (
             r#"{"type":"text","text":"a"}"#,
             "a_reason_from_the_future",
-            Ok(()),
+            Err("error-finish"),
         ),
         (r#"{"type":"text","text":"a"}"#, "max_tokens", Err("length")),
         (

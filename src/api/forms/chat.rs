@@ -2,7 +2,7 @@
 
 use super::events;
 use super::json::{Fields, array, is_null, items, object, string, text};
-use super::{BYTES_MAX, same};
+use super::{same, stream_bytes_max};
 
 mod fold;
 mod usage;
@@ -11,6 +11,10 @@ pub(super) use usage::without_usage;
 
 const OBJECT: &str = "chat.completion";
 const CHUNK: &str = "chat.completion.chunk";
+
+/// Most tool calls of a message that is made a stream. Each is a chunk or two, held together until
+/// they are written.
+const CALLS_MAX: usize = 1024;
 
 /// See [`super::to_json`].
 pub(super) fn to_json(stream: &[u8]) -> Option<Vec<u8>> {
@@ -59,7 +63,7 @@ fn expand(json: &str, usage: bool) -> Option<Vec<u8>> {
             let choices = array([piece]);
             events::write(&mut out, &head.clone().with("choices", choices).json());
             // All chunks have the head, so that a large one soon passes the limit.
-            if out.len() > BYTES_MAX {
+            if out.len() > stream_bytes_max(json) {
                 return None;
             }
         }
@@ -118,7 +122,11 @@ impl Deltas {
             self.first.set("tool_calls", value.to_owned());
             return Some(());
         }
-        for (index, call) in items(value)?.into_iter().enumerate() {
+        let calls = items(value)?;
+        if calls.len() > CALLS_MAX {
+            return None;
+        }
+        for (index, call) in calls.into_iter().enumerate() {
             let index = index.to_string();
             let call = Fields::read(call)?;
             let mut start = object([("index", &index)]);

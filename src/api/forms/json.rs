@@ -183,14 +183,32 @@ pub(super) fn is_null(value: &str) -> bool {
     value == "null"
 }
 
-/// True if any object in this JSON text has this key, spelled without escapes.
+/// True if any object in this JSON text has this key, or one spelled with escapes, which may be it.
 pub(super) fn mentions_key(json: &str, key: &str) -> bool {
-    let quoted = string(key);
-    // Inside a string a quote is escaped, so that an unescaped one with a colon behind ends a key.
-    json.match_indices(&quoted).any(|(at, found)| {
-        json.get(at + found.len()..)
-            .is_some_and(|rest| rest.trim_start().starts_with(':'))
-    })
+    let mut rest = json;
+    while let Some((_, inside)) = rest.split_once('"') {
+        let Some((spelled, behind)) = split_string(inside) else {
+            return false;
+        };
+        let is_key = behind.trim_start().starts_with(':');
+        if is_key && (spelled == key || spelled.contains('\\')) {
+            return true;
+        }
+        rest = behind;
+    }
+    false
+}
+
+/// A string as it is spelled and what follows its last quote, of a text that begins behind its first.
+fn split_string(inside: &str) -> Option<(&str, &str)> {
+    let mut from = 0;
+    loop {
+        let at = from + memchr::memchr2(b'"', b'\\', inside.as_bytes().get(from..)?)?;
+        match inside.as_bytes().get(at)? {
+            b'"' => return Some((inside.get(..at)?, inside.get(at + 1..)?)),
+            _ => from = at + 2,
+        }
+    }
 }
 
 /// JSON without white space between its tokens, so that it fits on one line of a stream. Of the

@@ -14,7 +14,7 @@ pub(super) enum Rule {
     Text,
     /// Arrays, joined. An entry with an `index` of its own is a piece of something: refused.
     List,
-    /// The same in every piece that has it; an empty string says nothing.
+    /// The same in every piece that has it; an empty string says nothing beside another value.
     Same,
     /// A string that comes whole in one piece, while others may have it empty.
     Whole,
@@ -69,9 +69,9 @@ impl Merge {
                 }
             }
             Rule::Same => match held {
-                _ if value == "\"\"" => {}
                 Held::Null => *held = Held::Value(value.to_owned()),
-                Held::Value(held) if held == value => {}
+                Held::Value(held) if held == value || value == "\"\"" => {}
+                Held::Value(held) if held == "\"\"" => *held = value.to_owned(),
                 _ => return None,
             },
             Rule::Whole => match held {

@@ -2,7 +2,7 @@
 
 use super::events;
 use super::json::{Fields, items, object, string, text};
-use super::same;
+use super::{same, stream_bytes_max};
 
 mod fold;
 
@@ -92,6 +92,9 @@ fn expand(json: &str) -> Option<Vec<u8>> {
 
     for (index, block) in items(message.get("content")?)?.into_iter().enumerate() {
         expand_block(&mut out, &index.to_string(), &Fields::read(block)?)?;
+        if out.len() > stream_bytes_max(json) {
+            return None;
+        }
     }
 
     let mut delta = Fields::default();

@@ -3,7 +3,7 @@
 
 use super::events;
 use super::json::{Fields, array, items, object, string, text};
-use super::same;
+use super::{same, stream_bytes_max};
 
 mod fold;
 
@@ -85,14 +85,15 @@ pub(super) fn to_stream(json: &str) -> Option<Vec<u8>> {
 }
 
 /// Events in the making, numbered.
-#[derive(Default)]
 struct Writer {
     out: Vec<u8>,
+    bytes_max: usize,
     events: usize,
 }
 
 impl Writer {
-    fn write(&mut self, kind: &str, rest: &Fields<'_>) {
+    /// `None` if the events are too long together: all those about an item repeat its id.
+    fn write(&mut self, kind: &str, rest: &Fields<'_>) -> Option<()> {
         let (quoted, number) = (string(kind), self.events.to_string());
         self.events += 1;
         let mut event = object([("type", quoted.as_str()), ("sequence_number", &number)]);
@@ -100,10 +101,11 @@ impl Writer {
             event.set(key, value);
         }
         events::write_named(&mut self.out, kind, &event.json());
+        (self.out.len() <= self.bytes_max).then_some(())
     }
 
-    fn response(&mut self, kind: &str, response: &str) {
-        self.write(kind, &object([("response", response)]));
+    fn response(&mut self, kind: &str, response: &str) -> Option<()> {
+        self.write(kind, &object([("response", response)]))
     }
 }
 
@@ -120,13 +122,17 @@ fn expand(json: &str) -> Option<Vec<u8>> {
         .with_if_there("usage", "null")
         .with_if_there("completed_at", "null")
         .json();
-    let mut writer = Writer::default();
-    writer.response("response.created", &begun);
-    writer.response("response.in_progress", &begun);
+    let mut writer = Writer {
+        out: Vec::new(),
+        bytes_max: stream_bytes_max(json),
+        events: 0,
+    };
+    writer.response("response.created", &begun)?;
+    writer.response("response.in_progress", &begun)?;
     for (index, item) in output.into_iter().enumerate() {
         Item::new(&mut writer, &index.to_string(), item)?.expand()?;
     }
-    writer.response("response.completed", json);
+    writer.response("response.completed", json)?;
     Some(writer.out)
 }
 
@@ -167,7 +173,7 @@ impl<'a> Item<'a> {
         if !hollow.is_empty() && added.says("status", "completed") {
             added.set("status", "\"in_progress\"");
         }
-        self.whole("response.output_item.added", &added.json());
+        self.whole("response.output_item.added", &added.json())?;
         match &*kind {
             "message" => self.parts("content")?,
             "reasoning" => {
@@ -179,13 +185,12 @@ impl<'a> Item<'a> {
             _ => {}
         }
         let done = self.text.to_owned();
-        self.whole("response.output_item.done", &done);
-        Some(())
+        self.whole("response.output_item.done", &done)
     }
 
-    fn whole(&mut self, kind: &str, item: &str) {
+    fn whole(&mut self, kind: &str, item: &str) -> Option<()> {
         let event = object([("output_index", self.index), ("item", item)]);
-        self.writer.write(kind, &event);
+        self.writer.write(kind, &event)
     }
 
     /// What all events about a part of this item say.
@@ -237,13 +242,12 @@ impl<'a> Item<'a> {
         }
         let about = self.about(Some((key, position)))?;
         let event = about.clone().with("part", added.json());
-        self.writer.write(&format!("{family}.added"), &event);
+        self.writer.write(&format!("{family}.added"), &event)?;
         if let Some(rule) = rule {
             self.text(rule, &part, Some(position))?;
         }
         self.writer
-            .write(&format!("{family}.done"), &about.with("part", whole));
-        Some(())
+            .write(&format!("{family}.done"), &about.with("part", whole))
     }
 
     /// The events of one text: a piece, if there is one, its annotations, and its end.
@@ -259,7 +263,8 @@ impl<'a> Item<'a> {
         }
         if !text(value)?.is_empty() {
             let event = about.clone().with("delta", value);
-            self.writer.write(&format!("{}.delta", rule.event), &event);
+            self.writer
+                .write(&format!("{}.delta", rule.event), &event)?;
         }
         if rule.event == OUTPUT_TEXT.event {
             for (number, annotation) in items(annotations)?.into_iter().enumerate() {
@@ -269,14 +274,13 @@ impl<'a> Item<'a> {
                     .with("annotation_index", number.to_string())
                     .with("annotation", annotation);
                 self.writer
-                    .write("response.output_text.annotation.added", &event);
+                    .write("response.output_text.annotation.added", &event)?;
             }
         }
         self.writer.write(
             &format!("{}.done", rule.event),
             &about.with(rule.member, value),
-        );
-        Some(())
+        )
     }
 }
 

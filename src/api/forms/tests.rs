@@ -143,6 +143,91 @@ fn a_member_that_nobody_knows_is_never_lost() {
     assert!(kept > 100, "{kept} {refused}");
 }
 
+/// Members that the folding itself reads or makes.
+const KNOWN: &[&str] = &[
+    "citations",
+    "content",
+    "delta",
+    "finish_reason",
+    "index",
+    "input",
+    "logprobs",
+    "message",
+    "output",
+    "tool_calls",
+    "type",
+    "usage",
+];
+
+/// What an answer says without the mark: as if its member were not there, or said nothing.
+fn unmarked(made: &str, name: &str) -> [String; 3] {
+    let member = format!("\"{name}\":\"zz_value\"");
+    let without = made.replace(&format!(",{member}"), "");
+    let without = without.replace(&format!("{member},"), "");
+    [
+        without.replace(&member, ""),
+        made.replace("\"zz_value\"", "null"),
+        made.replace("zz_value", ""),
+    ]
+}
+
+#[test]
+fn a_known_member_in_another_place_takes_nothing_away() {
+    let mut kept = 0;
+    for pair in pairs() {
+        let whole = json_of(pair.api, pair.stream).unwrap();
+        for stream in marked(pair.stream) {
+            for name in KNOWN {
+                let stream = stream.replace("zz_key", name);
+                let Some(made) = json_of(pair.api, &stream) else {
+                    continue;
+                };
+                let fits = |left: &String| same(left, &whole);
+                let marked = made.contains("zz_value");
+                assert!(
+                    marked && unmarked(&made, name).iter().any(fits),
+                    "{}: {name} in {stream}: {made}",
+                    pair.name
+                );
+                kept += 1;
+            }
+        }
+    }
+    assert!(kept > 100, "{kept}");
+}
+
+#[test]
+fn what_every_piece_would_repeat_has_no_other_form() {
+    let usage = r#""usage":{"prompt_tokens":1,"completion_tokens":1}"#;
+    let chat = |head: usize, choices: usize| {
+        let choice = |index| {
+            format!(
+                r#"{{"index":{index},"message":{{"role":"assistant","content":"a"}},"finish_reason":"stop"}}"#
+            )
+        };
+        let choices: Vec<String> = (0..choices).map(choice).collect();
+        format!(
+            r#"{{"id":"c","object":"chat.completion","created":1,"model":"m","search_results":"{}","choices":[{}],{usage}}}"#,
+            "y".repeat(head),
+            choices.join(",")
+        )
+    };
+    assert!(stream_of(Api::OpenAiChat, &chat(30_000, 1)).is_some());
+    assert!(stream_of(Api::OpenAiChat, &chat(10, 170)).is_some());
+    assert!(stream_of(Api::OpenAiChat, &chat(30_000, 170)).is_none());
+    let responses = |id: usize, parts: usize| {
+        let part = r#"{"type":"output_text","text":"a","annotations":[]}"#;
+        format!(
+            r#"{{"id":"r","object":"response","status":"completed","output":[{{"id":"{}","type":"message","content":[{}]}}]}}"#,
+            "y".repeat(id),
+            vec![part; parts].join(",")
+        )
+    };
+    assert!(stream_of(Api::OpenAiResponses, &responses(30_000, 1)).is_some());
+    assert!(stream_of(Api::OpenAiResponses, &responses(10, 170)).is_some());
+    assert!(stream_of(Api::OpenAiResponses, &responses(30_000, 170)).is_none());
+}
+
 #[test]
 fn other_apis_have_one_form() {
     for api in Api::ALL {

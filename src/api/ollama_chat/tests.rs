@@ -69,7 +69,7 @@ fn a_complete_answer_that_a_retry_would_mend_is_not_kept() {
     for (message, reason, keep) in [
         (r#""content":"a""#, "stop", Ok(())),
         (r#""content":"a""#, "", Ok(())),
-        (r#""content":"a""#, "from_the_future", Ok(())),
+        (r#""content":"a""#, "from_the_future", Err("error-finish")),
         (r#""content":"a""#, "length", Err("length")),
         (r#""content":"a""#, "load", Err("empty")),
         (r#""content":"a""#, "unload", Err("empty")),

@@ -247,6 +247,17 @@ fn a_whole_json_answer_is_kept_and_none_of_its_beginnings() {
     ] {
         check_json(API, &asked(1), body, keep, false);
     }
+    for (members, keep) in [
+        (r#""error":false"#, Ok(())),
+        (r#""error":"","error_code":"0","base_resp":null"#, Ok(())),
+        (r#""error":"no""#, Err("error-object")),
+        (r#""error_code":"18""#, Err("error-object")),
+        (r#""base_resp":{"status_code":1002}"#, Err("error-object")),
+    ] {
+        let choice = r#"{"message":{"content":"a"},"finish_reason":"stop","error":""}"#;
+        let body = format!(r#"{{{members},"choices":[{choice}]}}"#);
+        check_json(API, &asked(1), &body, keep, false);
+    }
 }
 
 #[test]
@@ -257,7 +268,11 @@ fn a_complete_answer_that_a_retry_would_mend_is_not_kept() {
     };
     let table: &[(&str, &str, Keep)] = &[
         (r#""content":"a""#, "stop", Ok(())),
-        (r#""content":"a""#, "a_reason_from_the_future", Ok(())),
+        (
+            r#""content":"a""#,
+            "a_reason_from_the_future",
+            Err("error-finish"),
+        ),
         (r#""content":"a""#, "length", Err("length")),
         (r#""content":"a""#, "content_filter", Err("filtered")),
         (r#""content":"""#, "length", Err("length")),
@@ -281,11 +296,20 @@ fn a_complete_answer_that_a_retry_would_mend_is_not_kept() {
         (&call("{}"), "tool_calls", Ok(())),
         (&call(r#"{"a":"#), "tool_calls", Err("bad-tool-call")),
         (&call(r#"{"a":"#), "length", Err("length")),
-        (&call(""), "tool_calls", Err("bad-tool-call")),
+        (&call(""), "tool_calls", Ok(())),
+        (&call(""), "TOOL_CALL", Ok(())),
+        (&call(""), "stop", Err("bad-tool-call")),
+        (&call(""), "length", Err("length")),
+        (&call(" "), "tool_calls", Err("bad-tool-call")),
         (
-            r#""tool_calls":[{"function":{"name":"f"}}]"#,
+            r#""tool_calls":[{"function":{"name":"f"}},{"function":{"arguments":null}}]"#,
             "tool_calls",
-            Err("bad-tool-call"),
+            Ok(()),
+        ),
+        (
+            r#""function_call":{"name":"f","arguments":""}"#,
+            "function_call",
+            Ok(()),
         ),
         (
             r#""function_call":{"name":"f","arguments":"{}"}"#,

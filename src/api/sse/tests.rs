@@ -47,8 +47,9 @@ fn frames_are_cut_by_the_rules_of_the_standard() {
         &[("", "a\nb\n\nc")],
         true,
     );
-    check("data\n\n", &[("", "")], true);
-    check("data:\n\n", &[("", "")], true);
+    check("data\n\n", &[], true);
+    check("data:\n\n", &[], true);
+    check("data:\ndata:\n\n", &[("", "\n")], true);
     check("event: ping\n\n", &[("ping", "")], true);
     check(
         "event: a\nevent: b\ndata: c\n\ndata: d\n\n",
@@ -129,8 +130,8 @@ fn by_the_book(body: &[u8]) -> (Events, bool) {
     let (mut events, mut name, mut data, mut open) = (Vec::new(), Vec::new(), Vec::new(), false);
     for line in lines {
         if line.is_empty() {
+            data.pop();
             if !data.is_empty() || !name.is_empty() {
-                data.pop();
                 events.push((mem::take(&mut name), mem::take(&mut data)));
             }
             open = false;

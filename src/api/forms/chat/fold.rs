@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::compare::grows;
 use super::super::events;
-use super::super::json::{Fields, array, is_null, items, number, object, string};
+use super::super::json::{Fields, array, is_null, items, number, object, string, text};
 use super::super::merge::{Merge, Rule};
 use super::{CHUNK, OBJECT};
 
@@ -73,6 +73,10 @@ fn head<'a>(chunks: &[Fields<'a>]) -> Option<Fields<'a>> {
     Some(head)
 }
 
+/// Bytes of the last counts that may be read to compare all earlier ones with them. Streams that
+/// count in each chunk have a few hundred bytes of it in a few thousand chunks.
+const USAGE_BYTES_READ_MAX: usize = 64 << 20;
+
 /// Counts are cumulative: the last chunk's hold, and those before must not have counted anything
 /// else.
 fn usage(chunks: &[Fields<'_>], counted: bool) -> Option<Option<String>> {
@@ -83,8 +87,10 @@ fn usage(chunks: &[Fields<'_>], counted: bool) -> Option<Option<String>> {
     }
     let text = last.some("usage")?;
     let usage = Fields::read(text)?;
+    let mut read = 0_usize;
     for counts in earlier.iter().filter_map(|chunk| chunk.some("usage")) {
-        if !grows(&Fields::read(counts)?, &usage) {
+        read = read.saturating_add(text.len());
+        if read > USAGE_BYTES_READ_MAX || !grows(&Fields::read(counts)?, &usage) {
             return None;
         }
     }
@@ -131,6 +137,8 @@ impl Choice {
         for (key, value) in choice.iter() {
             match key {
                 "index" => {}
+                // It is made of the deltas, and would take the place of all they say.
+                "message" => return None,
                 "delta" => self.add_delta(&Fields::read(value)?)?,
                 "finish_reason" => self.finish.add(key, Rule::Same, value)?,
                 "logprobs" if !is_null(value) => {
@@ -215,8 +223,8 @@ impl Choice {
             choice.set("logprobs", merged(logprobs).json());
         }
         // A choice without an end is not one.
-        choice.some("finish_reason")?;
-        Some(choice.json())
+        let ended = !text(choice.some("finish_reason")?)?.is_empty();
+        ended.then(|| choice.json())
     }
 }
 

@@ -3,14 +3,12 @@
 use super::super::events;
 use super::super::json::{Fields, is_null, items, mentions_key};
 
-/// Members of the last chunk that say nothing of usage: all chunks have them.
+/// Members of the last chunk that say nothing but which answer it belongs to, and its usage.
 const HEAD: &[&str] = &[
     "id",
     "object",
     "created",
     "model",
-    "system_fingerprint",
-    "service_tier",
     "choices",
     "usage",
     "obfuscation",

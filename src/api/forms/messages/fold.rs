@@ -1,7 +1,8 @@
 //! A stream of message events, folded into one message.
 
+use super::super::compare::grows;
 use super::super::events::{self, Event};
-use super::super::json::{Fields, array, is_null, items, string, text};
+use super::super::json::{Fields, array, is_null, items, object, string, text};
 use super::{AT_THE_END, CUMULATIVE, TEXTS, TOOLS};
 
 /// The message that this stream is the other form of.
@@ -84,11 +85,7 @@ fn end<'a>(mut message: Fields<'a>, event: &Fields<'_>) -> Option<Fields<'a>> {
                 let usage = message.get("usage")?.to_owned();
                 let mut usage = Fields::read(&usage)?;
                 for (key, value) in Fields::read(value)?.iter() {
-                    if CUMULATIVE.contains(&key) && !is_null(value) {
-                        usage.set(key, value.to_owned());
-                    } else {
-                        late(&mut usage, key, value, CUMULATIVE)?;
-                    }
+                    count(&mut usage, key, value)?;
                 }
                 message.set("usage", usage.json());
             }
@@ -100,12 +97,30 @@ fn end<'a>(mut message: Fields<'a>, event: &Fields<'_>) -> Option<Fields<'a>> {
     Some(message)
 }
 
+/// A count that the end gives. It replaces that of the begin, unless it is null, and must have all
+/// details of it.
+fn count(usage: &mut Fields<'_>, key: &str, value: &str) -> Option<()> {
+    let before = usage.some(key);
+    if !CUMULATIVE.contains(&key) {
+        return late(usage, key, value, &[]);
+    }
+    if is_null(value) && before.is_some() {
+        return Some(());
+    }
+    if let Some(before) = before
+        && !grows(&object([(key, before)]), &object([(key, value)]))
+    {
+        return None;
+    }
+    usage.set(key, value.to_owned());
+    Some(())
+}
+
 /// A member that the end of a message adds: known, or held open by a null at the begin. It must not
-/// contradict the begin.
+/// contradict the begin, nor take back what it said.
 fn late(object: &mut Fields<'_>, key: &str, value: &str, known: &[&str]) -> Option<()> {
     match object.get(key).map(str::to_owned) {
         Some(before) if before == value => Some(()),
-        Some(_) if is_null(value) => known.contains(&key).then_some(()),
         Some(before) if !is_null(&before) => None,
         None if !known.contains(&key) => None,
         _ => {
@@ -194,11 +209,14 @@ impl Block {
             };
             block.set("citations", array(before.into_iter().chain(self.citations)));
         }
-        if !self.input.trim().is_empty() {
+        let input = self.input.trim_matches([' ', '\t', '\n', '\r']);
+        if !input.is_empty() {
+            // What goes on behind the object would stand beside it in the block.
+            Fields::read(input)?;
             if !Fields::read(block.get("input")?)?.is_empty() {
                 return None;
             }
-            block.set("input", self.input.trim().to_owned());
+            block.set("input", input.to_owned());
         }
         self.stopped.then(|| block.json())
     }

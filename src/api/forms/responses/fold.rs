@@ -102,8 +102,8 @@ struct Proof<'a> {
     parts: Vec<Parts<'a>>,
     /// The pieces of each text, and the log probabilities that came with them.
     texts: BTreeMap<Place<'static>, (String, Vec<String>)>,
-    /// The annotations that were added, by item and part.
-    annotations: BTreeMap<(usize, usize), Vec<(usize, String)>>,
+    /// The annotations that were added, by item and part, and by their number.
+    annotations: BTreeMap<(usize, usize), BTreeMap<usize, String>>,
     /// What may come but once, which also bounds how often a part is read.
     seen: BTreeSet<(usize, usize, String)>,
 }
@@ -116,17 +116,19 @@ impl<'a> Proof<'a> {
         match kind {
             "response.created" | "response.in_progress" | "response.queued" => {
                 let begun = Fields::read(event.get("response")?)?;
-                let known =
-                    begun.get("id") == self.response.get("id") && grows(&begun, self.response);
+                let known = self.first(0, 0, kind)
+                    && begun.get("id") == self.response.get("id")
+                    && grows(&begun, self.response);
                 (known && event.only(&["response"])).then_some(())
             }
             "response.output_item.added" => {
                 let index = event.number("output_index")?;
                 let item = self.output.get(index)?;
                 let begun = Fields::read(event.get("item")?)?;
-                let known = begun.get("type") == item.get("type") && grows(&begun, item);
-                (known && self.first(index, 0, kind) && event.only(&["output_index", "item"]))
-                    .then_some(())
+                let known = self.first(index, 0, kind)
+                    && begun.get("type") == item.get("type")
+                    && grows(&begun, item);
+                (known && event.only(&["output_index", "item"])).then_some(())
             }
             // Compared before.
             "response.output_item.done" => event.only(&["output_index", "item"]).then_some(()),
@@ -192,7 +194,9 @@ impl<'a> Proof<'a> {
         let annotation = event.get("annotation")?.to_owned();
         let number = event.number("annotation_index")?;
         let annotations = self.annotations.entry(place).or_default();
-        annotations.push((number, annotation));
+        if annotations.insert(number, annotation).is_some() {
+            return None;
+        }
         let allowed = [
             "item_id",
             "output_index",
@@ -208,7 +212,7 @@ impl<'a> Proof<'a> {
         for ((index, position), annotations) in &self.annotations {
             let part = Fields::read(self.parts.get(*index)?.get("content", *position)?)?;
             let whole = items(part.get("annotations")?)?;
-            let known = |(number, one): &(usize, String)| {
+            let known = |(number, one): (&usize, &String)| {
                 whole.get(*number).is_some_and(|whole| same(whole, one))
             };
             if !annotations.iter().all(known) {

@@ -29,6 +29,7 @@ pub(super) const CHAT: &[Pair] = pairs! { OpenAiChat, "chat":
     "choices-interleaved",
     "citations-perplexity",
     "crlf-comments",
+    "empty-strings",
     "function-call",
     "logprobs",
     "logprobs-refusal",

@@ -25,11 +25,14 @@ macro_rules! refused {
 const REFUSED: &[Refused] = refused! {
     OpenAiChat, "chat": {
         "annotation-indexed.json" => "an entry with an index of its own may be a piece",
+        "annotation-indexed-escaped.json" => "the same, and the key is spelled with escapes",
+        "annotation-indexed-escaped.sse" => "the same, and the key is spelled with escapes",
         "annotation-indexed.sse" => "an entry with an index of its own may be a piece",
         "audio-in-pieces.sse" => "base64 in pieces may be padded in each",
         "azure-filter-results-repeat.sse" => "an unknown member of a choice in several pieces",
         "azure-filter.sse" => "a chunk of another object, which clients skip",
         "choice-gap.sse" => "choice 0 is missing",
+        "choice-with-message.sse" => "the message is made of the deltas",
         "choice-without-end.sse" => "choice 1 has no finish_reason",
         "choice-without-index.json" => "a chunk must say which choice it is about",
         "choices-out-of-order.json" => "a stream has no order of choices but their index",
@@ -64,6 +67,8 @@ const REFUSED: &[Refused] = refused! {
         "unknown-chunk-field-changes.sse" => "a member that all chunks must have alike differs",
         "unknown-chunk-field-in-some.sse" => "neither a member of the head nor of one chunk",
         "unknown-in-pieces.sse" => "nobody knows how its pieces come together",
+        "unknown-indexed-escaped.json" => "the same, and the key is spelled with escapes",
+        "unknown-indexed-escaped.sse" => "the same, and the key is spelled with escapes",
         "unknown-indexed.json" => "what it holds has an index and may be a piece",
         "unknown-indexed.sse" => "what it holds has an index and may be a piece",
         "unknown-late-chunk-field.sse" => "clients take what stands around the choices from the first chunk",
@@ -72,10 +77,12 @@ const REFUSED: &[Refused] = refused! {
     }
     OpenAiResponses, "responses": {
         "annotation-in-event-only.sse" => "the last event does not have it",
+        "annotation-twice.sse" => "two annotations in one place",
         "created-says-more.sse" => "a member that the last event does not have",
         "delta-differs.sse" => "the pieces are not the text",
         "event-after-end.sse" => "something follows the end",
         "function-name-differs.sse" => "the name is not that of the call",
+        "in-progress-twice.sse" => "an event that comes once",
         "incomplete.sse" => "the response is not completed",
         "item-added-says-more.sse" => "a member that the item does not have in the end",
         "item-differs.sse" => "the item is not the one in the last event",
@@ -120,6 +127,7 @@ const REFUSED: &[Refused] = refused! {
         "delta-of-another-kind.sse" => "clients leave it out",
         "end-contradicts-begin.sse" => "two stop reasons",
         "event-without-name.sse" => "clients skip it",
+        "input-goes-on.sse" => "something follows the object, and would stand beside the block",
         "input-cut.sse" => "a tool input that is not JSON",
         "input-key-twice.sse" => "a key twice can be read in two ways",
         "input-not-an-object.json" => "a tool input of an unknown shape",
@@ -139,6 +147,7 @@ const REFUSED: &[Refused] = refused! {
         "no-usage.json" => "clients need usage at the begin and at the end",
         "other-type.json" => "not a message",
         "signature-in-pieces.sse" => "clients keep the last one",
+        "stop-sequence-taken-back.sse" => "the begin says one, the end says none",
         "stop-with-metrics.sse" => "no place for them in a message",
         "text-null.json" => "clients join strings",
         "two-message-deltas.sse" => "nobody knows whether the first still counts",
@@ -147,6 +156,7 @@ const REFUSED: &[Refused] = refused! {
         "unknown-event.sse" => "nobody knows what it says",
         "unknown-in-last-usage.sse" => "nobody knows whether it is a total",
         "unknown-in-message-delta.sse" => "nobody knows where it belongs",
+        "usage-detail-lost.sse" => "an earlier count that the last one does not have",
     }
 };
 

@@ -93,6 +93,30 @@ fn everything_else_is_byte_for_byte_the_same() {
     }
 }
 
+/// Every earlier count is compared with the last one, so that many of them beside a long one would
+/// take time in the square of the answer.
+#[test]
+fn counts_are_compared_up_to_a_limit() {
+    let head = r#""id":"c","object":"chat.completion.chunk","created":1,"model":"m""#;
+    let text = r#"{"index":0,"delta":{"role":"assistant","content":"a"},"finish_reason":"stop"}"#;
+    let first = format!("data: {{{head},\"choices\":[{text}]}}\n\n");
+    let count = |counts: &str| format!("data: {{{head},\"choices\":[],\"usage\":{counts}}}\n\n");
+    let made = |earlier: usize, last: usize| {
+        let earlier = count(r#"{"prompt_tokens":1,"a":[0]}"#).repeat(earlier);
+        let last = count(&format!(
+            r#"{{"prompt_tokens":1,"a":[0{}]}}"#,
+            ",0".repeat(last)
+        ));
+        json_of(
+            Api::OpenAiChat,
+            &format!("{first}{earlier}{last}data: [DONE]\n\n"),
+        )
+    };
+    assert!(made(2_000, 100).is_some());
+    assert!(made(2, 100_000).is_some());
+    assert!(made(2_000, 100_000).is_none());
+}
+
 #[test]
 fn usage_in_another_place_is_left_alone() {
     let table = [
@@ -105,6 +129,8 @@ fn usage_in_another_place_is_left_alone() {
         "data: {\"choices\":[],\"x_groq\":{\"usage\" : {\"n\":1}}}\n\n",
         // The last chunk says more.
         "data: {\"id\":1}\n\ndata: {\"id\":1,\"x\":2,\"choices\":[],\"usage\":{\"n\":1}}\n\n",
+        "data: {\"id\":1}\n\ndata: {\"id\":1,\"service_tier\":\"flex\",\"choices\":[],\"usage\":{\"n\":1}}\n\n",
+        "data: {\"system_fingerprint\":\"a\"}\n\ndata: {\"system_fingerprint\":\"b\",\"choices\":[],\"usage\":{}}\n\n",
         // The same text in a comment.
         ": {\"a\":1,\"usage\":null}\ndata: {\"a\":1,\"usage\":null}\n\n",
         // Spelled in a way that is not looked for.
