@@ -75,16 +75,17 @@ fn blame(text: &str, error: &Error) -> Fault {
             Ok(_) => Fault::BadShape,
             Err(error) => blame(text, &error),
         },
-        Category::Syntax | Category::Io if ends_inside_number(text) => Fault::Cut,
+        Category::Syntax | Category::Io if ends_early(text) => Fault::Cut,
         Category::Syntax | Category::Io => Fault::NotJson,
     }
 }
 
-/// The parser takes `1.` or `-` at the very end for bad syntax, not for an early end: see whether
-/// one more digit would have moved the complaint to the end.
-fn ends_inside_number(text: &str) -> bool {
-    text.ends_with(['-', '+', '.', 'e', 'E'])
-        && serde_json::from_str::<IgnoredAny>(&format!("{text}0")).is_err_and(|e| e.is_eof())
+/// The parser takes some early ends for bad syntax: those inside a number whose exponent is missing
+/// and that is too large without it, which nobody minds who reads no numbers; and `1.` or `-` at the
+/// very end, where one more digit would have moved the complaint to the end.
+fn ends_early(text: &str) -> bool {
+    let ends = |text: &str| serde_json::from_str::<IgnoredAny>(text).is_err_and(|e| e.is_eof());
+    ends(text) || text.ends_with(['-', '+', '.', 'e', 'E']) && ends(&format!("{text}0"))
 }
 
 #[cfg(test)]
@@ -116,6 +117,8 @@ mod tests {
             check(&b"[1, -2.5e3]"[..end], Err("cut"), true);
         }
         check(b"[1, 2] ]", Err("not-json"), false);
+        check(b"[1e999]", Err("not-json"), false);
+        check(b"[1e999", Err("cut"), true);
         check(b"<html>", Err("not-json"), false);
         check(b"[1, 2 -", Err("not-json"), false);
         check(b"{\"a\": [1]}", Err("bad-shape"), false);

@@ -77,7 +77,8 @@ pub enum Reject {
     /// Not UTF-8.
     #[error("invalid UTF-8")]
     InvalidUtf8,
-    /// An object has the same key twice, perhaps in two spellings, see also [`Sorting::Loosely`]. Readers differ in which counts.
+    /// An object has the same key twice, perhaps in two spellings, see also [`Sorting::Loosely`].
+    /// Readers differ in which counts.
     #[error("duplicate key in an object")]
     DuplicateKey,
     /// Half of a surrogate pair. Readers replace it, refuse it or keep it.

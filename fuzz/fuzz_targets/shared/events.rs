@@ -30,9 +30,10 @@ pub fn events(body: &[u8]) -> Events {
         let whole = std::mem::take(&mut line);
         if whole.is_empty() {
             found.open = false;
-            let (name, data) = (std::mem::take(&mut name), data.take());
-            if data.is_some() || !name.is_empty() {
-                found.events.push((name, data.unwrap_or_default()));
+            let (name, data) = (std::mem::take(&mut name), data.take().unwrap_or_default());
+            // Without a name, an event without data is none.
+            if !data.is_empty() || !name.is_empty() {
+                found.events.push((name, data));
             }
             continue;
         }
