@@ -135,9 +135,13 @@ impl Store {
 
     /// Looks in memory only; never blocks.
     pub fn get_hot(&self, key: &Key) -> Option<Arc<Record>> {
-        let record = self.hot.get(key).or_else(|| self.writer.pending(key))?;
-        // A purge of a part takes what it covers out of memory; one of everything leaves it here.
-        (record.generation >= self.disk.purges().floor()).then_some(record)
+        let purges = self.disk.purges();
+        if let Some(record) = self.hot.get(key) {
+            // A purge of a part takes what it covers out of here; one of everything leaves it.
+            return (record.generation >= purges.floor()).then_some(record);
+        }
+        let record = self.writer.pending(key)?;
+        (!purges.cover_record(&record)).then_some(record)
     }
 
     /// Looks in memory, then on disk. Whatever goes wrong is a miss. The disk is only touched on
@@ -180,8 +184,11 @@ impl Store {
     /// Keeps a finished answer: in memory at once, on disk as soon as the writer gets to it. What a
     /// purge covers that came after its upstream was asked is not kept.
     pub fn put(&self, record: Arc<Record>) {
+        if self.disk.purges().refuse(&record) {
+            return;
+        }
         self.hot.insert(record.clone());
-        // In this order: a purge is known before it clears the memory.
+        // Once more, in this order: a purge is known before it clears the memory.
         if self.disk.purges().refuse(&record) {
             self.hot.remove(&record.key);
             return;
