@@ -74,7 +74,9 @@ impl Keys {
         let question = self.with("", &self.body);
         let question = *question.as_bytes().first_chunk().unwrap_or(&[0; 8]);
         let tenant = self.tenant.beginning();
-        Arc::new(About::new(&self.api, model, None, tenant, question))
+        // Without the version of what is left out of the key.
+        let api = self.api.split('/').next().unwrap_or_default();
+        Arc::new(About::new(api, model, None, tenant, question))
     }
 
     /// The key of the answer in one form.
