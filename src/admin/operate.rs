@@ -96,7 +96,7 @@ impl Desk {
             stats.server = Some(ServerStats::of(cache.metrics()));
             Reply::json(&stats)
         };
-        self.apart(&self.looks, work).await
+        apart(&self.looks, work).await
     }
 
     async fn entries(&self, query: &str) -> Result<Reply, ApiError> {
@@ -108,7 +108,7 @@ impl Desk {
             let broken_off = scan(cache, |entry| gathering.add(entry))?;
             Reply::json(&gathering.finish(broken_off))
         };
-        self.apart(&self.looks, work).await
+        apart(&self.looks, work).await
     }
 
     async fn entry(&self, key: &str, query: &str) -> Result<Reply, ApiError> {
@@ -135,7 +135,7 @@ impl Desk {
             })?;
             Reply::json(&shown)
         };
-        self.apart(&self.looks, work).await
+        apart(&self.looks, work).await
     }
 
     async fn purge(&self, body: &[u8]) -> Result<Reply, ApiError> {
@@ -163,7 +163,7 @@ impl Desk {
                 }
             }
         };
-        let reply = self.apart(&self.purges, work).await;
+        let reply = apart(&self.purges, work).await;
         if of_all {
             // Nobody waits for that.
             drop(tokio::task::spawn_blocking(move || {
@@ -191,28 +191,27 @@ impl Desk {
                 "seconds": began.elapsed().as_secs_f64(),
             }))
         };
-        self.apart(&self.looks, work).await
+        apart(&self.looks, work).await
     }
+}
 
-    /// Runs work that may block on the pool for that, if not too much of it is under way. It is counted
-    /// until it is over, whether or not somebody still waits.
-    async fn apart(
-        &self,
-        limit: &Arc<Semaphore>,
-        work: impl FnOnce() -> Result<Reply, ApiError> + Send + 'static,
-    ) -> Result<Reply, ApiError> {
-        let Ok(permit) = limit.clone().try_acquire_owned() else {
-            return Err(unavailable(
-                "other requests of operators are under way; ask again in a while".into(),
-            ));
-        };
-        let done = tokio::task::spawn_blocking(move || {
-            let done = work();
-            drop(permit);
-            done
-        });
-        done.await.unwrap_or_else(|_| Err(ApiError::internal()))
-    }
+/// Runs work that may block on the pool for that, if not too much of it is under way. It is counted
+/// until it is over, whether or not somebody still waits.
+async fn apart(
+    limit: &Arc<Semaphore>,
+    work: impl FnOnce() -> Result<Reply, ApiError> + Send + 'static,
+) -> Result<Reply, ApiError> {
+    let Ok(permit) = limit.clone().try_acquire_owned() else {
+        return Err(unavailable(
+            "other requests of operators are under way; ask again in a while".into(),
+        ));
+    };
+    let done = tokio::task::spawn_blocking(move || {
+        let done = work();
+        drop(permit);
+        done
+    });
+    done.await.unwrap_or_else(|_| Err(ApiError::internal()))
 }
 
 /// Visits all entries, for as long as a look may take. True if it was broken off by the clock.
@@ -289,5 +288,48 @@ fn wrong_method(methods: &str) -> ApiError {
         kind: "invalid_request_error",
         code: "method_not_allowed",
         message: format!("this takes {methods} only"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use http::StatusCode;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_third_look_is_told_to_come_again_until_one_is_over() {
+        let limit = Arc::new(Semaphore::new(LOOKS_MAX));
+        let look = || Ok(Reply::text(StatusCode::OK, "looked"));
+        let (release, held) = sync_channel(0);
+        let held = Arc::new(parking_lot::Mutex::new(held));
+        let under_way: Vec<_> = (0..LOOKS_MAX)
+            .map(|_| {
+                let (limit, held) = (limit.clone(), held.clone());
+                tokio::spawn(async move {
+                    let work = move || {
+                        held.lock().recv().unwrap();
+                        look()
+                    };
+                    // Whoever asked has left; the work goes on, and counts.
+                    let _ = tokio::time::timeout(Duration::ZERO, apart(&limit, work)).await;
+                })
+            })
+            .collect();
+        for asked in under_way {
+            asked.await.unwrap();
+        }
+        let refused = apart(&limit, look).await.err().unwrap();
+        assert_eq!((refused.status, refused.code), (503, "unavailable"));
+        let reply = Reply::error(&refused).into_response();
+        assert!(reply.headers().contains_key(http::header::RETRY_AFTER));
+        release.send(()).unwrap();
+        while limit.available_permits() == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(apart(&limit, look).await.is_ok());
+        release.send(()).unwrap();
     }
 }

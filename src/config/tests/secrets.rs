@@ -1,5 +1,6 @@
 //! API keys and TLS files.
 
+use super::super::load_for_tools;
 use super::*;
 
 const PEM_CERT: &str = "-----BEGIN CERTIFICATE-----\nMIIB+/==\n-----END CERTIFICATE-----\n";

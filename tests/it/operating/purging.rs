@@ -119,8 +119,8 @@ async fn what_is_on_its_way_is_delivered_and_not_stored() {
         let proxy = proxy_before(&origin).await;
         let what = match what.get("key") {
             Some(_) => {
-                let asked = proxy.ask(&chat("on its way").cache_control("only-if-cached"));
-                json!({"key": key_of(&asked.await)})
+                let ask = chat("on its way").cache_control("only-if-cached");
+                json!({"key": key_of(&proxy.ask(&ask).await)})
             }
             None => what,
         };
