@@ -105,19 +105,17 @@ async fn without_a_token_another_address_of_this_machine_may_not() {
         return;
     };
     let origin = origin().start().await;
-    let port = Port::free();
+    let (listen, port) = (Port::free(), Port::free());
+    let admin = std::net::SocketAddr::new(address, port.number);
     let dir = tempfile::TempDir::new().unwrap();
     let yaml = format!(
-        "server:\n  listen: [\"127.0.0.1:{}\"]\n  admin: \"0.0.0.0:{}\"\nupstreams:\n  - name: openai\n    \
-         url: {}\n",
-        Port::free().addr().port(),
-        port.addr().port(),
+        "server: {{listen: \"{}\", admin: \"{admin}\"}}\nupstreams: [{{name: openai, url: \"{}\"}}]\n",
+        listen.addr(),
         origin.url(),
     );
     std::fs::write(dir.path().join("c.yaml"), yaml).unwrap();
     let args = ["run", "--config", "c.yaml"];
     let _process = Process::start(dir.path(), &args, &Default::default());
-    let admin = std::net::SocketAddr::new(address, port.addr().port());
     let ready = async || match try_get(admin, "/readyz").await {
         Ok(200) => Ok(()),
         other => Err(format!("{other:?}")),
@@ -131,8 +129,6 @@ async fn without_a_token_another_address_of_this_machine_may_not() {
         "{}",
         refused.dump()
     );
-    let there = H1::connect(port.addr()).await.ask(&ask).await;
-    there.is_clean(200);
 }
 
 /// An address of this machine that is not loopback, found without sending anything.
