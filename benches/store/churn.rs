@@ -43,6 +43,9 @@ pub struct Args {
     keys: Option<u64>,
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// How often the directory is looked at
+    #[arg(long, default_value = "1s")]
+    every: humantime::Duration,
     /// Only computes what LRU, FIFO and S3-FIFO would do
     #[arg(long)]
     simulate_only: bool,
@@ -101,7 +104,7 @@ struct Seen {
 /// Runs the store and prints what it took; its hit ratio, and how long the run was.
 fn measure(args: &Args, maker: &Maker, mut trace: Trace) -> (f64, Extent) {
     let mut bed = Bed::open(&args.bed, args.bound.0);
-    let sampler = Sampler::start(bed.path().to_owned());
+    let sampler = Sampler::start(bed.path().to_owned(), *args.every);
     let (before, start) = (written(), Instant::now());
     let mut seen = Seen {
         warm: None,
@@ -126,7 +129,7 @@ fn measure(args: &Args, maker: &Maker, mut trace: Trace) -> (f64, Extent) {
     let after = written();
     print_run(args, &bed, &seen, &samples, took);
     println!(
-        "Bytes written per byte put: {:.2} in system calls, {:.2} to storage.",
+        "Bytes written per byte put, dropped ones included: {:.2} in system calls, {:.2} to storage.",
         (after.0 - before.0) as f64 / seen.put_bytes as f64,
         (after.1 - before.1) as f64 / seen.put_bytes as f64,
     );
@@ -181,10 +184,11 @@ fn print_run(args: &Args, bed: &Bed, seen: &Seen, samples: &Samples, took: Durat
         format!("{:.3}, {verdict}", over(max)),
     );
     row(
-        "Samples, one a second; beyond 1.05",
+        "Samples of it; beyond 1.05",
         format!(
-            "{}; {}",
+            "{}, every {}; {}",
             samples.disk_bytes.len(),
+            args.every,
             samples.disk_bytes.iter().filter(beyond).count()
         ),
     );

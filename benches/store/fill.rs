@@ -7,7 +7,7 @@ use llm_cache_server::metrics::Tier;
 
 use crate::bed::{Bed, BedArgs};
 use crate::content::{Content, Maker, Sizes};
-use crate::system::{Latencies, Memory, disk_usage, drop_page_cache};
+use crate::system::{Latencies, Memory, disk_usage, drop_page_cache, settle};
 use crate::table::{Table, bytes, percent, time};
 use crate::trace::Rng;
 
@@ -122,6 +122,7 @@ fn stage(args: &Args, maker: &Maker, bed: &mut Bed, from: u64, to: u64) -> Stage
     let start = Instant::now();
     let found_first = bed.get(rng.below(to)).is_some();
     let first = start.elapsed();
+    settle();
     let mut stage = Stage {
         put: to,
         entries: bed.entries_on_disk(),

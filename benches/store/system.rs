@@ -7,6 +7,10 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// Resident memory is settled if it moved by less than a per cent for so long.
+const SETTLED_SECS: u32 = 4;
+const SETTLE_SECS_MAX: u32 = 20;
+
 /// Bytes allocated below a directory, itself included, as `du` counts them: blocks and not
 /// lengths, and a file with several names once.
 pub fn disk_usage(path: &Path) -> u64 {
@@ -85,7 +89,24 @@ pub fn pause(time: Duration) {
     std::thread::park_timeout(time);
 }
 
-/// Looks at a directory and the memory each second.
+/// Waits until the allocator has given back what nobody uses, which jemalloc does over ten seconds.
+pub fn settle() {
+    let (mut before, mut still) = (Memory::now().resident, 0);
+    for _ in 0..SETTLE_SECS_MAX {
+        pause(Duration::from_secs(1));
+        let now = Memory::now().resident;
+        still = match now.abs_diff(before) * 100 < before {
+            true => still + 1,
+            false => 0,
+        };
+        before = now;
+        if still == SETTLED_SECS {
+            return;
+        }
+    }
+}
+
+/// Looks at a directory and the memory from time to time.
 pub struct Sampler {
     stop: SyncSender<()>,
     thread: JoinHandle<Samples>,
@@ -99,12 +120,12 @@ pub struct Samples {
 }
 
 impl Sampler {
-    pub fn start(path: PathBuf) -> Sampler {
+    pub fn start(path: PathBuf, every: Duration) -> Sampler {
         let (stop, stopped) = sync_channel(1);
         let thread = std::thread::spawn(move || {
             let mut samples = Samples::default();
             loop {
-                let last = stopped.recv_timeout(Duration::from_secs(1));
+                let last = stopped.recv_timeout(every);
                 samples.disk_bytes.push(disk_usage(&path));
                 samples.resident_max = samples.resident_max.max(Memory::now().resident);
                 if last != Err(RecvTimeoutError::Timeout) {
