@@ -1,4 +1,4 @@
-//! What the store does at its size: churn at the bound, cost as it fills, codecs.
+//! What the store does at its size: churn at the bound, cost as it fills, purge, codecs.
 //!
 //! `cargo bench --profile release --locked --bench store -- churn --help`. Each part prints
 //! Markdown tables, as docs/storage.md has them.
@@ -19,6 +19,7 @@ mod codec;
 mod content;
 mod fill;
 mod policies;
+mod purge;
 mod system;
 mod table;
 mod trace;
@@ -43,6 +44,8 @@ enum Command {
     Churn(churn::Args),
     /// Fills the store: memory, size on disk, time to open and latency at 10, 50 and 100 %
     Fill(fill::Args),
+    /// Purges all under load: how long it takes, and that nothing of it is served again
+    Purge(purge::Args),
     /// Compresses realistic answers: ratio and time on the CPU
     Codec(codec::Args),
 }
@@ -51,7 +54,8 @@ fn main() {
     match Cli::parse().command {
         Some(Command::Churn(args)) => churn::run(&args),
         Some(Command::Fill(args)) => fill::run(&args),
+        Some(Command::Purge(args)) => purge::run(&args),
         Some(Command::Codec(args)) => codec::run(&args),
-        None => println!("store: long runs, each a command: -- churn | fill | codec"),
+        None => println!("store: long runs, each a command: -- churn | fill | purge | codec"),
     }
 }
