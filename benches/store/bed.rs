@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
+use llm_cache_server::config::Durability;
 use llm_cache_server::metrics::{Metrics, Tier};
 use llm_cache_server::store::record::Record;
 use llm_cache_server::store::{Store, StoreOptions};
@@ -40,7 +41,7 @@ pub struct Bed {
     options: StoreOptions,
     metrics: Arc<Metrics>,
     /// `None` between closing and opening.
-    store: Option<Store>,
+    store: Option<Arc<Store>>,
     runtime: Runtime,
     pace: Option<Pace>,
     /// Time spent waiting for the writer.
@@ -65,13 +66,16 @@ impl Bed {
             memory_bytes_max: args.memory.0 as usize,
             disk_bytes_max,
             write_queue_bytes_max: args.queue.0 as usize,
+            durability: Durability::Process,
+            pinned: Vec::new(),
+            stale_max: Duration::ZERO,
         };
         let metrics = Arc::new(Metrics::new().unwrap());
         let store = Store::open(&options, metrics.clone()).unwrap();
         Bed {
             options,
             metrics,
-            store: Some(store),
+            store: Some(Arc::new(store)),
             runtime: Builder::new_multi_thread()
                 .worker_threads(1)
                 .enable_all()
@@ -91,7 +95,7 @@ impl Bed {
         &self.options.path
     }
 
-    pub fn store(&self) -> &Store {
+    pub fn store(&self) -> &Arc<Store> {
         self.store.as_ref().expect("it is open")
     }
 
@@ -99,9 +103,11 @@ impl Bed {
         self.runtime.block_on(self.store().get(&key(id)))
     }
 
-    pub fn put(&mut self, record: Arc<Record>) {
+    /// Stores a record as one whose upstream is asked now.
+    pub fn put(&mut self, mut record: Record) {
         let weight = record.weight() as u64;
-        self.store().put(record);
+        record.generation = self.store().generation();
+        self.store().put(Arc::new(record));
         let Some(pace) = &mut self.pace else { return };
         pace.since_bytes += weight;
         pace.since_count += 1;
@@ -123,7 +129,7 @@ impl Bed {
     fn wait_queued(&mut self, bytes_max: u64) {
         let start = Instant::now();
         while self.queued_bytes() > bytes_max {
-            pause(Duration::from_micros(200));
+            pause(Duration::from_millis(1));
         }
         self.waited += start.elapsed();
     }
@@ -137,8 +143,10 @@ impl Bed {
     /// Opens it again and says how long that took.
     pub fn reopen(&mut self) -> Duration {
         let start = Instant::now();
-        self.store = Some(Store::open(&self.options, self.metrics.clone()).unwrap());
-        start.elapsed()
+        let store = Store::open(&self.options, self.metrics.clone()).unwrap();
+        let took = start.elapsed();
+        self.store = Some(Arc::new(store));
+        took
     }
 
     fn queued_bytes(&self) -> u64 {

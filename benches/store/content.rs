@@ -8,6 +8,7 @@ use bytesize::ByteSize;
 use clap::ValueEnum;
 use http::{HeaderValue, header};
 use llm_cache_server::key::Key;
+use llm_cache_server::store::about::About;
 use llm_cache_server::store::now_ms;
 use llm_cache_server::store::record::Record;
 
@@ -116,8 +117,8 @@ impl Maker {
         maker
     }
 
-    pub fn record(&self, id: u64) -> Arc<Record> {
-        Arc::new(record(id, self.body(id)))
+    pub fn record(&self, id: u64) -> Record {
+        record(id, self.body(id))
     }
 
     /// Bytes this id's record takes on disk, compressed like its kind is on average.
@@ -177,11 +178,19 @@ impl Maker {
     }
 }
 
+/// One for all of them: in a record read back each has its own.
+static ABOUT: LazyLock<Arc<About>> = LazyLock::new(|| {
+    let about = About::new("chat", Some("gpt-4o"), None, [7; 8], [9; 8]);
+    Arc::new(about)
+});
+
 /// The one place that knows what a record is made of.
 pub fn record(id: u64, body: Bytes) -> Record {
     let stored_ms = now_ms();
     Record {
         key: key(id),
+        generation: 0,
+        about: ABOUT.clone(),
         stored_ms,
         expires_ms: stored_ms + YEAR_MS,
         status: 200,

@@ -1,9 +1,11 @@
 //! Purging all under load: how long it takes, and that nothing of it is served again.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use llm_cache_server::store::Store;
+use llm_cache_server::store::purge::Covers;
+use llm_cache_server::store::record::Record;
 
 use crate::bed::{Bed, BedArgs};
 use crate::content::{Content, Maker, Sizes};
@@ -117,7 +119,7 @@ fn under_load(bed: &Bed, maker: &Maker, load: &Load) -> (Latencies, Duration, La
         pause(LOAD);
         load.put_before.store(load.put.load(SeqCst), SeqCst);
         let start = Instant::now();
-        purge_all(bed.store());
+        bed.store().purge(Covers::All).unwrap();
         let took = start.elapsed();
         load.purged.store(true, SeqCst);
         pause(LOAD);
@@ -157,7 +159,12 @@ fn read(bed: &Bed, load: &Load) -> (Latencies, Latencies) {
 fn write(bed: &Bed, maker: &Maker, load: &Load) {
     let mut id = load.put.load(SeqCst);
     while !load.ended.load(SeqCst) {
-        bed.store().put(maker.record(id));
+        let generation = bed.store().generation();
+        let record = Record {
+            generation,
+            ..maker.record(id)
+        };
+        bed.store().put(Arc::new(record));
         id += 1;
         load.put.store(id, SeqCst);
         if id.is_multiple_of(16) {
@@ -169,9 +176,4 @@ fn write(bed: &Bed, maker: &Maker, load: &Load) {
 /// How many of the ids below are served.
 fn still_there(bed: &Bed, end: u64) -> usize {
     (0..end).filter(|id| bed.get(*id).is_some()).count()
-}
-
-/// The one place that knows how to purge.
-fn purge_all(store: &Store) {
-    let _ = store;
 }
