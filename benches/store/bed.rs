@@ -163,6 +163,8 @@ impl Bed {
     /// and not by method, so that a label that is added later is seen.
     pub fn counted(&self, name: &str) -> Vec<(String, u64)> {
         let text = self.metrics.render().unwrap();
+        let help = format!("# HELP llm_cache_{name} ");
+        assert!(text.contains(&help), "there is no metric {name}");
         let series = text.lines().filter_map(|line| {
             let rest = line.strip_prefix("llm_cache_")?.strip_prefix(name)?;
             let (labels, value) = rest.rsplit_once(' ')?;

@@ -205,7 +205,7 @@ fn print_run(args: &Args, bed: &Bed, seen: &Seen, samples: &Samples, took: Durat
         "Writes dropped",
         bed.counted_text("store_writes_dropped_total"),
     );
-    row("Evictions", bed.counted_text("store_evictions_total"));
+    row("Entries removed", bed.counted_text("store_removed_total"));
     row(
         "Records found corrupt",
         bed.counted_text("store_corrupt_records_total"),

@@ -93,9 +93,9 @@ pub fn run(args: &Args) {
     }
     print(args, &stages);
     println!(
-        "Writes dropped: {}; evictions: {}; corrupt: {}.",
+        "Writes dropped: {}; removed: {}; corrupt: {}.",
         bed.counted_text("store_writes_dropped_total"),
-        bed.counted_text("store_evictions_total"),
+        bed.counted_text("store_removed_total"),
         bed.counted_text("store_corrupt_records_total"),
     );
     bed.close();
