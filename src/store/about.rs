@@ -81,6 +81,8 @@ impl About {
 
 /// The longest beginning of a text with at most so many bytes.
 fn cut(text: &str, len_max: usize) -> &str {
-    text.get(..text.floor_char_boundary(len_max))
-        .unwrap_or(text)
+    let fits = |end: &usize| *end <= len_max;
+    let ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
+    let end = ends.take_while(fits).last().unwrap_or(0);
+    text.get(..end).unwrap_or_default()
 }

@@ -60,6 +60,8 @@ impl Store {
         // Look-ups see by an entry's number that everything is purged: that one need not wait for a
         // million entries to be dropped.
         if covers != Covers::All {
+            // In this order: what leaves the queue's sight has been in memory before.
+            self.writer.purge(&covers, generation);
             self.hot.purge(&covers, generation);
         }
         if !self.disk.is_open() {
