@@ -135,9 +135,20 @@ impl Store {
 
     /// Looks in memory only; never blocks.
     pub fn get_hot(&self, key: &Key) -> Option<Arc<Record>> {
-        let record = self.hot.get(key).or_else(|| self.writer.pending(key))?;
-        // A purge of a part takes what it covers out of memory; one of everything leaves it here.
-        (record.generation >= self.disk.purges().floor()).then_some(record)
+        // A purge of a part takes what it covers out of the hot tier; one of everything leaves it
+        // there.
+        let counts = |record: &Arc<Record>| record.generation >= self.disk.purges().floor();
+        self.hot
+            .get(key)
+            .filter(counts)
+            .or_else(|| self.pending(key).flatten())
+    }
+
+    /// What waits to be written: `Some(None)` if it is purged, and what the disk has out of date.
+    fn pending(&self, key: &Key) -> Option<Option<Arc<Record>>> {
+        let record = self.writer.pending(key)?;
+        let purged = self.disk.purges().cover_record(&record);
+        Some((!purged).then_some(record))
     }
 
     /// Looks in memory, then on disk. Whatever goes wrong is a miss. The disk is only touched on
@@ -147,7 +158,7 @@ impl Store {
         if let Some(record) = self.get_hot(key) {
             return Some((record, Tier::Memory));
         }
-        if self.writer.is_superseded(key) {
+        if self.writer.is_superseded(key) || self.pending(key).is_some_and(|p| p.is_none()) {
             return None;
         }
         let found = match self.disk.probe(key) {

@@ -42,8 +42,6 @@ impl Store {
 
     fn purge_in_memory(&self, covers: Covers) -> Result<u64, TooMany> {
         let generation = self.disk.purges().add(covers.clone())?;
-        // In this order: what leaves the queue's sight has been in memory before.
-        self.writer.purge(&covers, generation);
         self.hot.purge(&covers, generation);
         Ok(generation)
     }

@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 
 use super::disk::{Disk, Probe};
 use super::now_ms;
-use super::purge::Covers;
 use super::record::Record;
 use crate::key::Key;
 use crate::metrics::{DropReason, Metrics};
@@ -125,13 +124,6 @@ impl Writer {
     /// A record that waits to be written.
     pub fn pending(&self, key: &Key) -> Option<Arc<Record>> {
         self.shared.pending.lock().get(key).cloned()
-    }
-
-    /// Takes what a purge of this generation covers out of what waits to be read or written.
-    pub fn purge(&self, covers: &Covers, generation: u64) {
-        self.shared.pending.lock().retain(|key, record| {
-            record.generation >= generation || !covers.covers(key, &record.about, record.stored_ms)
-        });
     }
 
     /// Bytes waiting to be written.
