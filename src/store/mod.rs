@@ -244,6 +244,9 @@ impl Store {
             .store_write_queue_bytes
             .set(self.writer.queued_bytes() as i64);
         metrics
+            .store_write_queue_entries
+            .set(self.writer.queued() as i64);
+        metrics
             .store_database_memory_bytes
             .set(saturated(self.disk.memory_bytes()));
         let age_ms = self
