@@ -255,6 +255,9 @@ impl Store {
             .store_write_queue_bytes
             .set(self.writer.queued_bytes() as i64);
         metrics
+            .store_write_queue_entries
+            .set(self.writer.queued() as i64);
+        metrics
             .store_database_memory_bytes
             .set(saturated(self.disk.memory_bytes()));
         let age_ms = self
@@ -264,18 +267,16 @@ impl Store {
         metrics
             .store_oldest_entry_seconds
             .set(saturated(age_ms / 1000));
-        let property = |gauge: &prometheus::IntGauge, name| {
-            gauge.set(saturated(self.disk.property(name)));
-        };
-        property(
-            &metrics.store_compaction_pending_bytes,
-            "rocksdb.estimate-pending-compaction-bytes",
-        );
-        property(&metrics.store_write_stalled, "rocksdb.is-write-stopped");
-        property(
-            &metrics.store_background_errors,
-            "rocksdb.background-errors",
-        );
+        let pending = self
+            .disk
+            .property("rocksdb.estimate-pending-compaction-bytes");
+        metrics
+            .store_compaction_pending_bytes
+            .set(saturated(pending));
+        let stalled = self.disk.whole_property("rocksdb.is-write-stopped");
+        metrics.store_write_stalled.set(saturated(stalled));
+        let errors = self.disk.whole_property("rocksdb.background-errors");
+        metrics.store_background_errors.set(saturated(errors));
     }
 
     /// Writes what is queued and closes the database. Blocks; look-ups afterwards see memory only.
