@@ -4,13 +4,12 @@
 //! question.
 
 use super::record::{Reader, RecordError};
+use crate::config::NAMESPACE_LEN_MAX;
 
 /// Bytes of a model's name that are kept; longer names are cut.
 const MODEL_LEN_MAX: usize = 128;
 /// Bytes of an API's label that are kept; all of ours are shorter.
 const API_LEN_MAX: usize = 64;
-/// Longest name of a namespace, in bytes.
-pub const NAMESPACE_LEN_MAX: usize = 64;
 
 /// What an entry is about.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

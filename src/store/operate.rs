@@ -60,8 +60,6 @@ impl Store {
         // Look-ups see by an entry's number that everything is purged: that one need not wait for a
         // million entries to be dropped.
         if covers != Covers::All {
-            // In this order: what leaves the queue's sight has been in memory before.
-            self.writer.purge(&covers, generation);
             self.hot.purge(&covers, generation);
         }
         if !self.disk.is_open() {
@@ -91,7 +89,7 @@ impl Store {
         if let Some(record) = self.get_hot(key) {
             return Ok(Some(record));
         }
-        if self.writer.is_superseded(key) {
+        if self.writer.is_superseded(key) || self.pending(key).is_some() {
             return Ok(None);
         }
         let bytes = self.disk.read(key)?;

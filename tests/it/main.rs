@@ -26,6 +26,7 @@ mod judging;
 mod key;
 mod key_table;
 mod layers;
+mod namespaces;
 mod operating;
 mod queries;
 mod readers;

@@ -74,11 +74,9 @@ fn what_has_expired_goes_without_need_for_room() {
     });
     store.put(short.clone());
     settle(&store);
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while store.metrics.store_removed(Removal::Expired).get() == 0 {
-        assert!(Instant::now() < deadline, "it is still there");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_until("it is still there", || {
+        store.metrics.store_removed(Removal::Expired).get() > 0
+    });
     assert_eq!(store.disk.read(&short.key).unwrap(), None);
     store.close();
 }

@@ -214,8 +214,17 @@ fn a_database_in_use_says_what_to_do() {
 
 /// Waits until the writer has written everything.
 fn settle(store: &Store) {
-    while store.writer.queued_bytes() > 0 {
-        std::thread::sleep(Duration::from_micros(200));
+    wait_until("the writer does not get through", || {
+        store.writer.queued_bytes() == 0
+    });
+}
+
+/// Waits for what another thread is about to bring about.
+fn wait_until(otherwise: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{otherwise}");
+        std::thread::park_timeout(Duration::from_micros(200));
     }
 }
 

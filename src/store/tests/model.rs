@@ -169,7 +169,7 @@ impl Run {
             match self.store.purge(covers.clone()) {
                 Ok(generation) => break generation,
                 // All of those that are remembered are being carried out.
-                Err(_) => std::thread::sleep(Duration::from_millis(1)),
+                Err(_) => std::thread::park_timeout(Duration::from_millis(1)),
             }
         };
         self.model.purges.push((generation, covers));

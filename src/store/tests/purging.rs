@@ -21,14 +21,6 @@ fn with(n: u32, about: &Arc<About>, generation: u64) -> Arc<Record> {
     })
 }
 
-fn wait_until(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
 #[test]
 fn purged_entries_are_gone_from_memory_and_disk_also_after_a_restart() {
     let dir = TempDir::new().unwrap();

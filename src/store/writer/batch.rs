@@ -28,6 +28,8 @@ pub struct Batch {
     pub deletes: HashSet<Key>,
     /// Every record taken from the queue, to be released once the batch is through.
     pub taken: Vec<Arc<Record>>,
+    /// Commands taken from the queue.
+    pub commands: usize,
     bytes: usize,
     bytes_max: usize,
 }
@@ -56,6 +58,7 @@ impl Batch {
             }
             Command::Stop => return false,
         }
+        self.commands += 1;
         true
     }
 

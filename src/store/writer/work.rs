@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
@@ -80,6 +81,7 @@ impl Work {
             if !batch.is_empty() || !self.shared.superseded.lock().is_empty() {
                 self.write(&batch);
             }
+            self.shared.queued.fetch_sub(batch.commands, Relaxed);
             self.upkeep();
             if !open {
                 return;
