@@ -1,15 +1,30 @@
-//! The admin listener: `/livez`, `/readyz`, `/metrics`.
+//! The admin listener: `/livez`, `/readyz`, `/metrics` for machines, and `/cache/…` for operators.
+//!
+//! It runs on threads of its own. What reads the store runs on the blocking pool, two at a time; every
+//! answer has a bound.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use async_trait::async_trait;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 
 use crate::cache::Cache;
+use crate::config::Secret;
+use access::Access;
+use reply::Reply;
+
+mod access;
+mod body;
+pub mod entries;
+pub mod entry;
+mod operate;
+pub mod purge;
+mod reply;
+pub mod stats;
+pub mod times;
 
 /// Whether clients should be sent here: true once the listeners accept, false as soon as shutdown
 /// begins.
@@ -32,22 +47,60 @@ impl Readiness {
 pub struct Admin {
     cache: &'static Cache,
     readiness: Readiness,
+    access: Access,
+    desk: operate::Desk,
 }
 
 impl Admin {
-    /// An admin over a running server.
-    pub fn new(cache: &'static Cache, readiness: Readiness) -> Admin {
-        Admin { cache, readiness }
+    /// An admin over a running server. Without a token `/cache/…` is for this machine only.
+    pub fn new(cache: &'static Cache, readiness: Readiness, token: Option<&Secret>) -> Admin {
+        Admin {
+            cache,
+            readiness,
+            access: Access::new(token),
+            desk: operate::Desk::new(cache),
+        }
     }
 
-    fn metrics(&self) -> (StatusCode, String) {
+    /// Probes and metrics, for whoever reaches the port.
+    fn probe(&self, method: &Method, path: &str) -> Reply {
+        let is_read = matches!(*method, Method::GET | Method::HEAD);
+        match path {
+            _ if !is_read => Reply::text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n"),
+            "/livez" => Reply::text(StatusCode::OK, "ok\n"),
+            "/readyz" if self.readiness.get() => Reply::text(StatusCode::OK, "ok\n"),
+            "/readyz" => Reply::text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            "/metrics" => self.metrics(),
+            _ => Reply::text(
+                StatusCode::NOT_FOUND,
+                "try /livez, /readyz, /metrics or /cache/stats\n",
+            ),
+        }
+    }
+
+    fn metrics(&self) -> Reply {
         self.cache.store().observe();
         match self.cache.metrics().render() {
-            Ok(text) => (StatusCode::OK, text),
-            Err(e) => (
+            Ok(text) => Reply::text(StatusCode::OK, text),
+            Err(e) => Reply::text(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 format!("metrics cannot be read: {e}\n"),
             ),
+        }
+    }
+
+    async fn operate(&self, session: &mut ServerSession) -> Reply {
+        if let Err(refusal) = self.access.check_session(session) {
+            // What it sends is not read.
+            session.set_keepalive(None);
+            return refusal.into();
+        }
+        match self.desk.answer(session).await {
+            Ok(reply) => reply,
+            Err(error) => {
+                session.set_keepalive(None);
+                Reply::error(&error)
+            }
         }
     }
 }
@@ -56,24 +109,11 @@ impl Admin {
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let request = session.req_header();
-        let is_read = matches!(request.method, Method::GET | Method::HEAD);
-        let (status, text) = match request.uri.path() {
-            _ if !is_read => (StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned()),
-            "/livez" => (StatusCode::OK, "ok\n".to_owned()),
-            "/readyz" if self.readiness.get() => (StatusCode::OK, "ok\n".to_owned()),
-            "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned()),
-            "/metrics" => self.metrics(),
-            _ => (
-                StatusCode::NOT_FOUND,
-                "try /livez, /readyz or /metrics\n".to_owned(),
-            ),
+        let path = request.uri.path();
+        let reply = match path == "/cache" || path.starts_with("/cache/") {
+            true => self.operate(session).await,
+            false => self.probe(&request.method, path),
         };
-        let mut response = Response::new(text.into_bytes());
-        *response.status_mut() = status;
-        let length = HeaderValue::from(response.body().len());
-        response.headers_mut().insert(CONTENT_LENGTH, length);
-        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-        response.headers_mut().insert(CONTENT_TYPE, kind);
-        response
+        reply.into_response()
     }
 }

@@ -11,6 +11,12 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config, Source};
 use crate::{access_log, demo, server};
+use operate::Operate;
+use remote::Failure;
+
+mod operate;
+mod remote;
+mod tables;
 
 /// What `run` and `check` read when nothing else is said; without it the embedded defaults apply.
 const DEFAULT_CONFIG: &str = "conf/llm-cache-server.yaml";
@@ -47,6 +53,8 @@ enum Command {
     Healthcheck,
     /// Print the JSON Schema of the configuration file
     Schema,
+    #[command(flatten)]
+    Operate(Operate),
 }
 
 /// Runs what the arguments ask for.
@@ -69,6 +77,25 @@ pub fn main() -> ExitCode {
         Command::Demo => exit_code(play_demo()),
         Command::Healthcheck => with_config(file, healthcheck),
         Command::Schema => schema(),
+        Command::Operate(command) => operate(command, file),
+    }
+}
+
+fn operate(command: Operate, file: Option<&Path>) -> ExitCode {
+    let (source, env) = (source(file), environment());
+    let config = match config::load_for_tools(source, &env, command.asks_server()) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return EXIT_CONFIG.into();
+        }
+    };
+    match command.run(&config) {
+        Err(Failure::Usage(why)) => {
+            eprintln!("llm-cache-server: {why}");
+            EXIT_CONFIG.into()
+        }
+        result => exit_code(result),
     }
 }
 
@@ -83,16 +110,22 @@ fn with_config(file: Option<&Path>, then: fn(Config) -> ExitCode) -> ExitCode {
 }
 
 fn load(file: Option<&Path>) -> Result<Config, config::Errors> {
-    let env: BTreeMap<String, String> = std::env::vars_os()
+    config::load(source(file), &environment())
+}
+
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+        .collect()
+}
+
+fn source(file: Option<&Path>) -> Source<'_> {
     let default = Path::new(DEFAULT_CONFIG);
-    let source = match file {
+    match file {
         Some(file) => Source::File(file),
         None if default.exists() => Source::File(default),
         None => Source::Embedded,
-    };
-    config::load(source, &env)
+    }
 }
 
 fn run(config: Config) -> ExitCode {
@@ -148,12 +181,16 @@ fn ask_ready(admin: SocketAddr) -> Result<(), String> {
 fn schema() -> ExitCode {
     match serde_json::to_string_pretty(&config::schema()) {
         Ok(text) => {
-            // A reader that has seen enough (`| head`) is no error.
-            let _ = writeln!(std::io::stdout(), "{text}");
+            print(&format!("{text}\n"));
             ExitCode::SUCCESS
         }
         Err(e) => exit_code(Err::<(), _>(e)),
     }
+}
+
+/// A reader that has seen enough (`| head`) is no error.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn play_demo() -> Result<(), String> {

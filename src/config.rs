@@ -58,8 +58,10 @@ pub struct Server {
     pub listen: Vec<SocketAddr>,
     /// `None`: plain HTTP/1.1 and h2c.
     pub tls: Option<Tls>,
-    /// Metrics and probes.
+    /// Metrics and probes, and `/cache/…`.
     pub admin: SocketAddr,
+    /// What `/cache/…` asks for; `None`: it is for requests from this machine only.
+    pub admin_token: Option<Secret>,
     /// Worker threads, at least one; the file's 0 is already resolved to the number of cores.
     pub threads: usize,
     /// Zero ends the server at once.
@@ -280,6 +282,37 @@ pub enum Source<'a> {
 /// Every error of the file and of the variables at once, sorted by place. A file that cannot be
 /// read, or is no YAML, is one error.
 pub fn load(source: Source<'_>, env: &BTreeMap<String, String>) -> Result<Config, Errors> {
+    load_changed(source, env, |_| {})
+}
+
+/// Loads what commands need that only talk to a server, or look at its store: they may run where the
+/// server's secrets and certificates cannot be read. The token for the server's admin listener is
+/// asked for only where it is wanted.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_for_tools(
+    source: Source<'_>,
+    env: &BTreeMap<String, String>,
+    with_token: bool,
+) -> Result<Config, Errors> {
+    load_changed(source, env, |file| {
+        file.server.tls = None;
+        if !with_token {
+            file.server.admin_token_env = None;
+        }
+        for upstream in file.upstreams.iter_mut().flatten() {
+            upstream.api_key_env = None;
+            upstream.api_key_file = None;
+        }
+    })
+}
+
+fn load_changed(
+    source: Source<'_>,
+    env: &BTreeMap<String, String>,
+    change: impl FnOnce(&mut file::File),
+) -> Result<Config, Errors> {
     let mut errors = Vec::new();
     let (text, origin) = yaml::open(source).map_err(Errors::one)?;
     let Some(document) = yaml::read(&text, &origin, &mut errors) else {
@@ -290,6 +323,7 @@ pub fn load(source: Source<'_>, env: &BTreeMap<String, String>) -> Result<Config
     overlay::apply(&mut value, env, &mut problems);
     let mut file = parse::parse(value, &mut problems);
     let first = seed::apply(&mut file, env, problems.marks_mut());
+    change(&mut file);
     let mut config = build::build(&file, env, &mut problems);
     problems.finish()?;
     if let Some(index) = first.filter(|index| *index < config.upstreams.len()) {

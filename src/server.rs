@@ -227,7 +227,10 @@ fn proxy_server(
 
 fn admin_server(config: &Config, cache: &'static Cache, readiness: Readiness) -> Server {
     let mut server = pingora(config, 1);
-    let mut service = Service::new("admin".to_owned(), Admin::new(cache, readiness));
+    let mut service = Service::new(
+        "admin".to_owned(),
+        Admin::new(cache, readiness, config.server.admin_token.as_ref()),
+    );
     service.add_tcp(&config.server.admin.to_string());
     server.add_service(service);
     server

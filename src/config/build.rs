@@ -32,7 +32,7 @@ pub const NAMESPACE_LEN_MAX: usize = 64;
 /// Builds the configuration. What is wrong goes to `problems`; the configuration is good only if
 /// there are none.
 pub fn build(file: &File, env: &BTreeMap<String, String>, problems: &mut Problems) -> Config {
-    let server = server(&file.server, problems);
+    let server = server(&file.server, env, problems);
     Config {
         limits: limits(&file.limits, problems),
         upstreams: upstream::build(file, &server, env, problems),
@@ -44,7 +44,7 @@ pub fn build(file: &File, env: &BTreeMap<String, String>, problems: &mut Problem
     }
 }
 
-fn server(file: &file::Server, problems: &mut Problems) -> Server {
+fn server(file: &file::Server, env: &BTreeMap<String, String>, problems: &mut Problems) -> Server {
     let path = Path::from(["server"]);
     let mut listen = Vec::new();
     for (index, slot) in file.listen.0.iter().enumerate() {
@@ -81,6 +81,9 @@ fn server(file: &file::Server, problems: &mut Problems) -> Server {
             .as_ref()
             .and_then(|tls| pem::tls(tls, &path.key("tls"), problems)),
         admin: file.admin.0,
+        admin_token: file.admin_token_env.as_deref().and_then(|name| {
+            secret::admin_token(name, &path.key("admin_token_env"), env, problems)
+        }),
         threads,
         shutdown_deadline: file.shutdown_deadline.0,
         // The server counts this one in seconds, where a fraction would become a zero: for ever.

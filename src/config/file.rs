@@ -59,8 +59,13 @@ pub struct Server {
     )]
     #[schemars(with = "Tls")]
     pub tls: Option<Tls>,
-    /// Address for operators: /metrics, /livez, /readyz. Keep it away from clients.
+    /// Address for operators: /metrics, /livez, /readyz, /cache/…. Keep it away from clients.
     pub admin: Address,
+    /// Environment variable with the token that /cache/… on `admin` asks for. Absent: /cache/… is for
+    /// requests from this machine only.
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub admin_token_env: Option<String>,
     /// Worker threads; 0: one per core.
     pub threads: usize,
     /// How long in-flight answers may go on after SIGTERM. The server exits earlier if it is idle.
@@ -384,6 +389,7 @@ impl Default for Server {
             listen: List::of([address(Ipv4Addr::UNSPECIFIED, 9999)]),
             tls: None,
             admin: address(Ipv4Addr::LOCALHOST, 9901),
+            admin_token_env: None,
             threads: 0,
             shutdown_deadline: Span::secs(25),
             keepalive: Span::secs(60),

@@ -85,7 +85,9 @@ impl Keys {
         let question = *question.as_bytes().first_chunk().unwrap_or(&[0; 8]);
         let tenant = self.tenant.beginning();
         let namespace = self.namespace.as_deref();
-        Arc::new(About::new(&self.api, model, namespace, tenant, question))
+        // Without the version of what is left out of the key.
+        let api = self.api.split('/').next().unwrap_or_default();
+        Arc::new(About::new(api, model, namespace, tenant, question))
     }
 
     /// The key of the answer in one form.

@@ -191,8 +191,11 @@ impl Store {
     /// Keeps a finished answer: in memory at once, on disk as soon as the writer gets to it. What a
     /// purge covers that came after its upstream was asked is not kept.
     pub fn put(&self, record: Arc<Record>) {
+        if self.disk.purges().refuse(&record) {
+            return;
+        }
         self.hot.insert(record.clone());
-        // In this order: a purge is known before it clears the memory.
+        // Once more, in this order: a purge is known before it clears the memory.
         if self.disk.purges().refuse(&record) {
             self.hot.remove(&record.key);
             return;

@@ -24,6 +24,8 @@ NAMESPACE = "llm-cache"
 CONFIG = "llm-cache-server.yaml"
 # What turns on what the component `monitoring` has.
 MONITORING = [f"monitoring.{each}.enabled=true" for each in ("serviceMonitor", "prometheusRule", "dashboard")]
+# What has the same effect as the component `admin-token`.
+TOKEN = "admin.tokenSecret=llm-cache-server-admin-token"
 REPLICAS = CHART / "values-replicas.yaml"
 
 
@@ -103,6 +105,8 @@ def pairs():
         yield name, documents(kustomize(KUSTOMIZE / "overlays" / name)), helm(values=values)
         overlay = pathlib.Path(__file__).parent / "overlays" / name
         yield f"{name} with monitoring", documents(kustomize(overlay)), helm(*MONITORING, values=values)
+    overlay = pathlib.Path(__file__).parent / "overlays/token"
+    yield "single with a token", documents(kustomize(overlay)), helm(TOKEN)
 
 
 def only(objects, kind, name="llm-cache-server"):

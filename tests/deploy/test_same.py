@@ -55,6 +55,7 @@ class Same(unittest.TestCase):
             "replicas": always | several,
             "single with monitoring": always | seen,
             "replicas with monitoring": always | several | seen,
+            "single with a token": always,
         }
         built = {name: set(normal(one)) for name, one, _ in cluster.pairs()}
         self.assertEqual(built, expected)

@@ -25,6 +25,7 @@ VERSIONS = [f"1.{minor}" for minor in range(30, 38)]
 EVERYTHING = """
 image: {digest: "sha256:%s"}
 imagePullSecrets: [{name: registry}]
+admin: {tokenSecret: operators, tokenKey: the-token}
 extraEnv: [{name: LLM_CACHE__LOG__LEVEL, value: debug}]
 extraEnvFrom: [{secretRef: {name: more, optional: true}}]
 persistence: {storageClass: fast, annotations: {a: b}, whenScaled: Delete}
@@ -118,6 +119,7 @@ class Kubernetes(unittest.TestCase):
         with cluster.values_file(EVERYTHING) as file:
             text = json.dumps(helm(values=[file]))
         for word in ("llm-cache-server:sha-0000000@sha256:aaaa", "registry", "LLM_CACHE__LOG__LEVEL", "secretRef", "fast",
+                     "operators", "the-token",
                      "50%", "LoadBalancer", "ClientIP", "nginx", "llm-cache.example.com", "proxy-buffering", "10.0.0.0/8",
                      "release", "grafana_folder", "other", "rack", "ssd", "Exists", "preferredDuring", "high", '"team"',
                      "/run/tls", '"cache-headless"'):
@@ -258,6 +260,8 @@ class Values(unittest.TestCase):
             ("monitoring.serviceMonitor.interval=15", "interval"),
             ("monitoring.grafana={}", "grafana"),
             ("extraEnv=[{value: a}]", "extraEnv"),
+            ("admin.token=sk-in-the-values", "token"),
+            ("admin.tokenKey=a key", "tokenKey"),
             ("nodeSelector.ssd=true", "nodeSelector"),
         ):
             with self.subTest(given), self.assertRaisesRegex(HelmError, f"(?s)don't meet the specifications.*{word}"):

@@ -16,14 +16,14 @@ KEYS = "/run/secrets/llm-cache-server"
 CLOSING_SECONDS = 10
 
 
-def check(text):
+def check(text, variables={}):
     """`llm-cache-server check` on a configuration, with some key in the place of each secret."""
     with tempfile.TemporaryDirectory() as scratch:
         key = pathlib.Path(scratch) / "key"
         key.write_text("sk-test")
         file = pathlib.Path(scratch) / "config.yaml"
         file.write_text(re.sub(rf"{KEYS}/[\w.-]+", str(key), text), encoding="utf-8")
-        env = {"PATH": os.environ["PATH"], "OPENAI_API_KEY": "sk-test"}
+        env = {"PATH": os.environ["PATH"], "OPENAI_API_KEY": "sk-test", **variables}
         return run([cluster.SERVER, "check", "--config", file], cwd=scratch, env=env)
 
 
@@ -45,6 +45,15 @@ class Configurations(unittest.TestCase):
             for objects in both:
                 with self.subTest(name):
                     check(server_config(objects))
+
+    def test_the_variables_of_the_token_are_the_servers(self):
+        for objects in [helm(cluster.TOKEN), helm(cluster.TOKEN, "extraEnv=[{name: A, value: b}]")]:
+            env = {each["name"]: each.get("value", "a token of a Secret") for each in container(objects)["env"]}
+            check(server_config(objects), env)
+            named = env["LLM_CACHE__SERVER__ADMIN_TOKEN_ENV"]
+            with self.assertRaisesRegex(RuntimeError, f"{named} is unset"):
+                check(server_config(objects), {**env, named: ""})
+        self.assertNotIn("env", container(helm()))
 
     def test_a_bad_one_is_refused(self):
         for bad in ("config.store.disk=1GiB", "config.cache.ttl=forever", "config.server.threads=-1"):

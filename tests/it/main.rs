@@ -27,6 +27,7 @@ mod key;
 mod key_table;
 mod layers;
 mod namespaces;
+mod operating;
 mod queries;
 mod readers;
 mod reference;

@@ -1,4 +1,4 @@
-//! API keys: where they come from, and that they are never shown.
+//! API keys and tokens: where they come from, and that they are never shown.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +14,9 @@ use super::super::seed;
 
 /// No provider's key is nearly as long.
 const SECRET_BYTES_MAX: u64 = 16 * 1024;
+
+/// Shorter tokens can be guessed.
+const TOKEN_LEN_MIN: usize = 16;
 
 /// A text that is never shown: `Debug` and `Display` print `***`.
 #[derive(Clone, PartialEq, Eq)]
@@ -68,6 +71,23 @@ pub fn api_key(
             None
         }
     }
+}
+
+/// The token for operators, from the variable of this name.
+pub fn admin_token(
+    name: &str,
+    path: &Path,
+    env: &BTreeMap<String, String>,
+    problems: &mut Problems,
+) -> Option<Secret> {
+    let token = from_variable(name, env).and_then(|token| match token.0.len() {
+        0..TOKEN_LEN_MIN => Err(format!(
+            "the token is too short: at least {TOKEN_LEN_MIN} characters, such as `openssl rand \
+             -hex 32` gives"
+        )),
+        _ => Ok(token),
+    });
+    token.map_err(|message| problems.report(path, message)).ok()
 }
 
 /// The ancestor's variable is in many environments for other reasons, so it only helps out clients

@@ -1,5 +1,6 @@
 //! API keys and TLS files.
 
+use super::super::load_for_tools;
 use super::*;
 
 const PEM_CERT: &str = "-----BEGIN CERTIFICATE-----\nMIIB+/==\n-----END CERTIFICATE-----\n";
@@ -53,6 +54,52 @@ fn a_secret_in_the_wrong_place_is_not_repeated() {
     }
     let errors = load_text(&with_key("api_key_env: KEY"), &[("KEY", "hush\nhush")]).unwrap_err();
     assert!(!errors.to_string().contains("hush"), "{errors}");
+}
+
+#[test]
+fn the_token_of_operators_comes_from_a_variable() {
+    let yaml = format!("{SHORTEST}server: {{admin_token_env: TOKEN}}");
+    let token = "0123456789abcdef";
+    let config = good(&yaml, &[("TOKEN", token)]);
+    let read = config.server.admin_token.as_ref().unwrap();
+    assert_eq!(read.expose(), token);
+    assert!(!format!("{config:?}").contains(token));
+    assert_eq!(good(SHORTEST, &[]).server.admin_token, None);
+    let place = "2:27 server.admin_token_env";
+    for (variables, words) in [
+        (&[][..], "missing secret: the environment variable TOKEN"),
+        (&[("TOKEN", " ")], "missing secret"),
+        (&[("TOKEN", "short")], "at least 16 characters"),
+        (
+            &[("TOKEN", "0123456789abcde\u{e4}")],
+            "cannot stand in a header",
+        ),
+    ] {
+        bad(&yaml, variables, &[(place, words)]);
+    }
+    let pasted = format!("{SHORTEST}server: {{admin_token_env: {token}hush}}");
+    let errors = load_text(&pasted, &[]).unwrap_err().to_string();
+    assert!(!errors.contains("hush"), "{errors}");
+}
+
+#[test]
+fn tools_need_no_secret_but_the_token() {
+    let yaml = "server:\n  admin_token_env: TOKEN\n  tls: {cert: /not/there, key: /not/there}\n\
+        upstreams:\n- {name: a, url: 'http://a', api_key_env: KEY}\n\
+        - {name: b, url: 'http://b', api_key_file: /not/there}\n";
+    let scratch = Scratch::new();
+    let file = scratch.file("conf.yaml", yaml);
+    let load = |variables: &[(&str, &str)], with_token| {
+        load_for_tools(Source::File(&file), &environment(variables), with_token)
+    };
+    assert_eq!(load(&[], false).unwrap().server.admin_token, None);
+    let errors = load(&[], true).unwrap_err().to_string();
+    assert!(
+        errors.contains("TOKEN") && errors.lines().count() == 1,
+        "{errors}"
+    );
+    let config = load(&[("TOKEN", "0123456789abcdef")], true).unwrap();
+    assert!(config.server.admin_token.is_some());
 }
 
 #[test]

@@ -48,8 +48,12 @@ fn the_defaults_are_those_that_were_promised() {
     let secs = Duration::from_secs;
     let server = config.server.clone();
     assert_eq!(
-        (server.listen, server.admin),
-        (vec![address("0.0.0.0:9999")], address("127.0.0.1:9901"))
+        (server.listen, server.admin, server.admin_token),
+        (
+            vec![address("0.0.0.0:9999")],
+            address("127.0.0.1:9901"),
+            None
+        )
     );
     assert_eq!(
         (server.tls, server.shutdown_deadline, server.keepalive),
@@ -142,6 +146,7 @@ fn every_key() -> Value {
     };
     let mut file = File::default();
     file.server.tls = Some(tls);
+    file.server.admin_token_env = Some("k".into());
     file.tracing = Some(Tracing {
         endpoint: Some("g".into()),
         ..Tracing::default()
@@ -195,7 +200,7 @@ fn schema_and_shipped_file_know_every_key() {
     let schema = schema();
     let mut keys = Vec::new();
     described(&every_key(), &schema, &schema, &mut keys);
-    assert_eq!(keys.len(), 66);
+    assert_eq!(keys.len(), 67);
     for key in keys {
         assert!(
             DEFAULT_YAML.contains(&format!("{key}: "))

@@ -24,11 +24,29 @@ pub struct Found {
 }
 
 impl Disk {
+    /// Whether there is a database to ask: not once it is closed, nor while it is opened anew.
+    pub fn is_open(&self) -> bool {
+        self.db.read().is_some()
+    }
+
     /// Visits the entries that count, newest segments first, until the visitor breaks off. Blocks.
     pub fn scan(&self, visit: &mut dyn FnMut(Found) -> ControlFlow<()>) -> Result<(), StoreError> {
-        let Some(db) = self.db() else { return Ok(()) };
+        let db = self.db().ok_or(StoreError::Closed)?;
         let table = self.table.lock().clone();
-        rows(&db, &table, &self.purges, visit).map_err(|e| self.unusable(&e))
+        let mut closed = false;
+        // Who closes the database waits for those who read it.
+        let mut visit = |found| {
+            closed = !self.is_open();
+            match closed {
+                true => ControlFlow::Break(()),
+                false => visit(found),
+            }
+        };
+        rows(&db, &table, &self.purges, &mut visit).map_err(|e| self.unusable(&e))?;
+        match closed {
+            true => Err(StoreError::Closed),
+            false => Ok(()),
+        }
     }
 
     /// Writes a copy of the database into a directory that is not there yet. Blocks.

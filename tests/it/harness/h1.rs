@@ -201,10 +201,10 @@ async fn final_head<R: AsyncRead + Unpin>(
 
 /// The request's head as bytes.
 pub fn head_of(ask: &Ask) -> String {
-    let mut head = format!(
-        "{} {} HTTP/1.1\r\nhost: cache.test\r\n",
-        ask.method, ask.path
-    );
+    let mut head = format!("{} {} HTTP/1.1\r\n", ask.method, ask.path);
+    if !ask.headers.iter().any(|(name, _)| name == "host") {
+        head += "host: cache.test\r\n";
+    }
     for (name, value) in &ask.headers {
         head += &format!("{name}: {value}\r\n");
     }

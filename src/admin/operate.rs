@@ -1,0 +1,335 @@
+//! `/cache/…`: looking into the cache, purging, copying.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::Method;
+use pingora_core::protocols::http::ServerSession;
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+
+use super::body;
+use super::entries::{Filter, Gathering};
+use super::entry::Shown;
+use super::purge::{self, Asked, Purged, What};
+use super::reply::Reply;
+use super::stats::{Counting, ServerStats};
+use crate::cache::{Cache, now_ms};
+use crate::error::ApiError;
+use crate::store::StoreError;
+use crate::store::operate::{CheckpointError, Entry, PurgeError};
+use crate::store::purge::Covers;
+
+/// Looks and copies under way at once: each may read much from the disk that requests need, too.
+const LOOKS_MAX: usize = 2;
+/// Purges under way at once; they do not wait behind looks.
+const PURGES_MAX: usize = 2;
+/// A look at all entries that takes longer ends with what it has.
+const LOOK_MAX: Duration = Duration::from_secs(60);
+
+/// Where operators are served.
+pub struct Desk {
+    cache: &'static Cache,
+    looks: Arc<Semaphore>,
+    purges: Arc<Semaphore>,
+}
+
+/// The body of a request for a copy.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Checkpoint {
+    directory: PathBuf,
+}
+
+impl Desk {
+    /// A desk over a running server's cache.
+    pub fn new(cache: &'static Cache) -> Desk {
+        Desk {
+            cache,
+            looks: Arc::new(Semaphore::new(LOOKS_MAX)),
+            purges: Arc::new(Semaphore::new(PURGES_MAX)),
+        }
+    }
+
+    /// Answers a request that may ask.
+    pub async fn answer(&self, session: &mut ServerSession) -> Result<Reply, ApiError> {
+        let request = session.req_header();
+        let query = request.uri.query().unwrap_or_default().to_owned();
+        let path = request.uri.path().to_owned();
+        let path = path.strip_prefix("/cache").unwrap_or_default();
+        let post = match request.method {
+            Method::GET | Method::HEAD => false,
+            Method::POST => true,
+            _ => return Err(wrong_method("GET or POST")),
+        };
+        let key = path.strip_prefix("/entries/");
+        match (path, key, post) {
+            ("/stats", _, false) => self.stats(&query).await,
+            ("/entries", _, false) => self.entries(&query).await,
+            (_, Some(key), false) => self.entry(key, &query).await,
+            ("/purge", _, true) => self.purge(&body::read(session).await?).await,
+            ("/checkpoint", _, true) => self.checkpoint(&body::read(session).await?).await,
+            ("/stats" | "/entries", _, true) | (_, Some(_), true) => Err(wrong_method("GET")),
+            ("/purge" | "/checkpoint", _, false) => Err(wrong_method("POST")),
+            _ => Err(not_found(
+                "there are GET /cache/stats, /cache/entries and /cache/entries/KEY, and POST \
+                 /cache/purge and /cache/checkpoint",
+            )),
+        }
+    }
+
+    async fn stats(&self, query: &str) -> Result<Reply, ApiError> {
+        if !query.is_empty() {
+            return Err(ApiError::bad_request("/cache/stats takes no parameters"));
+        }
+        let cache = self.cache;
+        let work = move || {
+            let mut counting = Counting::new(now_ms());
+            let broken_off = scan(cache, |entry| {
+                counting.add(entry);
+                ControlFlow::Continue(())
+            })?;
+            cache.store().observe();
+            let mut stats = counting.finish(broken_off);
+            stats.server = Some(ServerStats::of(cache.metrics()));
+            Reply::json(&stats)
+        };
+        apart(&self.looks, work).await
+    }
+
+    async fn entries(&self, query: &str) -> Result<Reply, ApiError> {
+        let now = now_ms();
+        let filter = Filter::read(query, now).map_err(|why| ApiError::bad_request(&why))?;
+        let cache = self.cache;
+        let work = move || {
+            let mut gathering = Gathering::new(filter, now);
+            let broken_off = scan(cache, |entry| gathering.add(entry))?;
+            Reply::json(&gathering.finish(broken_off))
+        };
+        apart(&self.looks, work).await
+    }
+
+    async fn entry(&self, key: &str, query: &str) -> Result<Reply, ApiError> {
+        let key = purge::key(key).map_err(|why| ApiError::bad_request(&why))?;
+        let with_body = match query {
+            "" | "body=true" => true,
+            "body=false" => false,
+            _ => {
+                return Err(ApiError::bad_request(
+                    "there is only `body`, which is true or false",
+                ));
+            }
+        };
+        let cache = self.cache;
+        let work = move || {
+            let found = cache.store().inspect(&key).map_err(|e| {
+                log::warn!("an entry cannot be shown: {e} key={key}");
+                unavailable(format!("the disk does not give the entry: {e}"))
+            })?;
+            let record = found.ok_or_else(|| not_found("there is no entry of this key"))?;
+            let shown = Shown::of(&record, with_body, now_ms()).map_err(|e| {
+                log::error!("an entry cannot be shown: {e} key={key}");
+                ApiError::internal()
+            })?;
+            Reply::json(&shown)
+        };
+        apart(&self.looks, work).await
+    }
+
+    async fn purge(&self, body: &[u8]) -> Result<Reply, ApiError> {
+        let asked = Asked::read(body).and_then(|asked| asked.what(now_ms()));
+        let what = asked.map_err(|why| ApiError::bad_request(&why))?;
+        let cache = self.cache;
+        let of_all = what == What::Covered(Covers::All);
+        let work = move || {
+            let covers = match what {
+                What::Covered(covers) => covers,
+                What::Answer(key) => cache.store().answer_of(key),
+            };
+            let words = purge::in_words(&covers);
+            match cache.store().purge(covers) {
+                Ok(generation) => {
+                    log::info!("purged: {words} generation={generation}");
+                    Reply::json(&Purged {
+                        purged: words,
+                        generation,
+                    })
+                }
+                Err(error) => {
+                    log::error!("purge of {words}: {error}");
+                    Err(not_purged(&error))
+                }
+            }
+        };
+        let reply = apart(&self.purges, work).await;
+        if of_all {
+            // Nobody waits for that.
+            drop(tokio::task::spawn_blocking(move || {
+                cache.store().drop_purged();
+            }));
+        }
+        reply
+    }
+
+    async fn checkpoint(&self, body: &[u8]) -> Result<Reply, ApiError> {
+        let Checkpoint { directory } = serde_json::from_slice(body).map_err(|e| {
+            ApiError::bad_request(&format!(r#"{e}; send {{"directory":"/a/new/directory"}}"#))
+        })?;
+        let cache = self.cache;
+        let work = move || {
+            let began = Instant::now();
+            cache
+                .store()
+                .checkpoint(&directory)
+                .map_err(|e| not_copied(&e))?;
+            let shown = directory.display();
+            log::info!("the database was copied to {shown}");
+            Reply::json(&serde_json::json!({
+                "directory": shown.to_string(),
+                "seconds": began.elapsed().as_secs_f64(),
+            }))
+        };
+        apart(&self.looks, work).await
+    }
+}
+
+/// Runs work that may block on the pool for that, if not too much of it is under way. It is counted
+/// until it is over, whether or not somebody still waits.
+async fn apart(
+    limit: &Arc<Semaphore>,
+    work: impl FnOnce() -> Result<Reply, ApiError> + Send + 'static,
+) -> Result<Reply, ApiError> {
+    let Ok(permit) = limit.clone().try_acquire_owned() else {
+        return Err(unavailable(
+            "other requests of operators are under way; ask again in a while".into(),
+        ));
+    };
+    let done = tokio::task::spawn_blocking(move || {
+        let done = work();
+        drop(permit);
+        done
+    });
+    done.await.unwrap_or_else(|_| Err(ApiError::internal()))
+}
+
+/// Visits all entries, for as long as a look may take. True if it was broken off by the clock.
+fn scan(cache: &Cache, mut visit: impl FnMut(&Entry) -> ControlFlow<()>) -> Result<bool, ApiError> {
+    let deadline = Instant::now() + LOOK_MAX;
+    let mut late = false;
+    let scanned = cache.store().scan(&mut |entry| {
+        late = Instant::now() > deadline;
+        match late {
+            true => ControlFlow::Break(()),
+            false => visit(&entry),
+        }
+    });
+    match scanned {
+        Ok(()) => Ok(late),
+        Err(error) => Err(store_failed(&error)),
+    }
+}
+
+fn store_failed(error: &StoreError) -> ApiError {
+    log::warn!("an operator's request failed: {error}");
+    unavailable(error.to_string())
+}
+
+fn not_purged(error: &PurgeError) -> ApiError {
+    match error {
+        PurgeError::TooMany(_) => unavailable(error.to_string()),
+        PurgeError::NotWritten(_) => ApiError {
+            status: 500,
+            kind: "store_error",
+            code: "purge_not_written",
+            message: format!("{error}. Ask again once llm_cache_store_writable is 1"),
+        },
+    }
+}
+
+fn not_copied(error: &CheckpointError) -> ApiError {
+    match error {
+        CheckpointError::Directory(why) => ApiError {
+            status: 400,
+            kind: "invalid_request_error",
+            code: "directory",
+            message: why.clone(),
+        },
+        CheckpointError::Store(error) => store_failed(error),
+        CheckpointError::Io(error) => {
+            log::warn!("the database cannot be copied: {error}");
+            unavailable(format!("the copy cannot be written: {error}"))
+        }
+    }
+}
+
+fn unavailable(message: String) -> ApiError {
+    ApiError {
+        status: 503,
+        kind: "store_error",
+        code: "unavailable",
+        message,
+    }
+}
+
+fn not_found(message: &str) -> ApiError {
+    ApiError {
+        status: 404,
+        kind: "invalid_request_error",
+        code: "not_found",
+        message: message.into(),
+    }
+}
+
+fn wrong_method(methods: &str) -> ApiError {
+    ApiError {
+        status: 405,
+        kind: "invalid_request_error",
+        code: "method_not_allowed",
+        message: format!("this takes {methods} only"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use http::StatusCode;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_third_look_is_told_to_come_again_until_one_is_over() {
+        let limit = Arc::new(Semaphore::new(LOOKS_MAX));
+        let look = || Ok(Reply::text(StatusCode::OK, "looked"));
+        let (release, held) = sync_channel(0);
+        let held = Arc::new(parking_lot::Mutex::new(held));
+        let under_way: Vec<_> = (0..LOOKS_MAX)
+            .map(|_| {
+                let (limit, held) = (limit.clone(), held.clone());
+                tokio::spawn(async move {
+                    let work = move || {
+                        held.lock().recv().unwrap();
+                        look()
+                    };
+                    // Whoever asked has left; the work goes on, and counts.
+                    let _ = tokio::time::timeout(Duration::ZERO, apart(&limit, work)).await;
+                })
+            })
+            .collect();
+        for asked in under_way {
+            asked.await.unwrap();
+        }
+        let refused = apart(&limit, look).await.err().unwrap();
+        assert_eq!((refused.status, refused.code), (503, "unavailable"));
+        let reply = Reply::error(&refused).into_response();
+        assert!(reply.headers().contains_key(http::header::RETRY_AFTER));
+        release.send(()).unwrap();
+        while limit.available_permits() == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(apart(&limit, look).await.is_ok());
+        release.send(()).unwrap();
+    }
+}
