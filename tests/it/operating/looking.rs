@@ -18,7 +18,7 @@ async fn entries_are_counted_by_api_model_tenant_and_age() {
         chat_with("gpt-4o", "two"),
         chat_with("gpt-4o-mini", "one"),
         chat_with("gpt-4o", "one").bearer("sk-other"),
-        messages("one", true),
+        messages("one", true).header("x-llm-cache-namespace", "evals"),
     ] {
         proxy.ask(&ask).await.is(200, "miss");
     }
@@ -29,7 +29,8 @@ async fn entries_are_counted_by_api_model_tenant_and_age() {
     assert_eq!(entries_of(&stats, "by_api", "messages"), Some(1));
     assert_eq!(entries_of(&stats, "by_model", "gpt-4o"), Some(3));
     assert_eq!(entries_of(&stats, "by_model", "claude-sonnet-4-5"), Some(1));
-    assert_eq!(entries_of(&stats, "by_namespace", ""), Some(5));
+    assert_eq!(entries_of(&stats, "by_namespace", ""), Some(4));
+    assert_eq!(entries_of(&stats, "by_namespace", "evals"), Some(1));
     assert_eq!(entries_of(&stats, "by_age", "1h"), Some(5));
     assert_eq!(entries_of(&stats, "by_age", "older"), Some(0));
     let tenants = stats["by_tenant"].as_array().unwrap();
@@ -56,7 +57,8 @@ async fn entries_are_listed_by_what_is_asked_for() {
         let answer = proxy.ask(&chat_with("gpt-4o", &format!("list {n}"))).await;
         keys.insert(key_of(&answer));
     }
-    proxy.ask(&chat_with("o3", "list")).await.is(200, "miss");
+    let evals = chat_with("o3", "list").header("x-llm-cache-namespace", "evals");
+    proxy.ask(&evals).await.is(200, "miss");
     written(&proxy, 6).await;
     let listing = looked(&proxy, "/cache/entries?model=gpt-4o&api=chat").await;
     let entries = listing["entries"].as_array().unwrap();
@@ -79,8 +81,9 @@ async fn entries_are_listed_by_what_is_asked_for() {
         ("?older_than=1h", 0, false),
         (&format!("?tenant={}", &tenant[..8]), 6, false),
         ("?tenant=0000", 0, false),
-        ("?namespace=", 6, false),
-        ("?namespace=evals", 0, false),
+        ("?namespace=", 5, false),
+        ("?namespace=evals", 1, false),
+        ("?namespace=eval", 0, false),
     ] {
         let listing = looked(&proxy, &format!("/cache/entries{query}")).await;
         let entries = listing["entries"].as_array().unwrap();

@@ -2,13 +2,14 @@
 
 use super::*;
 
-/// Questions of two models, two tenants and two APIs.
-fn questions() -> [Ask; 4] {
+/// Questions of two models, two tenants, two APIs, in a namespace and in none.
+fn questions() -> [Ask; 5] {
     [
         chat_with("gpt-4o", "purged or not"),
         chat_with("o3", "purged or not"),
         chat_with("gpt-4o", "purged or not").bearer("sk-other"),
         messages("purged or not", false),
+        chat_with("o1", "purged or not").header("x-llm-cache-namespace", "evals"),
     ]
 }
 
@@ -22,17 +23,22 @@ async fn each_purge_takes_its_own_and_a_restart_keeps_it() {
         answer.is(200, "miss");
         keys.push(key_of(&answer));
     }
-    written(&proxy, 4).await;
+    written(&proxy, 5).await;
     let shown = looked(&proxy, &format!("/cache/entries/{}", keys[2])).await;
     let other = &shown["tenant"];
     for (what, words, gone) in [
         (json!({"model": "o3"}), "model \"o3\"", &[1][..]),
         (json!({"tenant": other}), "tenant ", &[2]),
         (json!({"key": keys[3]}), "key ", &[3]),
+        (json!({"namespace": "evals"}), "namespace \"evals\"", &[4]),
         (json!({"namespace": "none"}), "namespace \"none\"", &[]),
         (json!({"older_than": "1h"}), "stored before ", &[]),
-        (json!({"older_than": "0s"}), "stored before ", &[0, 1, 2, 3]),
-        (json!({"all": true}), "everything", &[0, 1, 2, 3]),
+        (
+            json!({"older_than": "0s"}),
+            "stored before ",
+            &[0, 1, 2, 3, 4],
+        ),
+        (json!({"all": true}), "everything", &[0, 1, 2, 3, 4]),
     ] {
         // The times of purges and entries have milliseconds.
         let purged = purge(&proxy, &what).await;
@@ -40,7 +46,7 @@ async fn each_purge_takes_its_own_and_a_restart_keeps_it() {
         assert!(said.starts_with(words), "{purged}");
         let old = looked(&proxy, "/cache/entries").await;
         let left = old["entries"].as_array().unwrap().len();
-        assert_eq!(left, 4 - gone.len(), "{what}: {old}");
+        assert_eq!(left, 5 - gone.len(), "{what}: {old}");
         for index in gone {
             let path = format!("/cache/entries/{}", keys[*index]);
             operate(&proxy, get(&path)).await.is_error(404);
@@ -53,7 +59,7 @@ async fn each_purge_takes_its_own_and_a_restart_keeps_it() {
             };
             proxy.ask(ask).await.is(200, expected);
         }
-        written(&proxy, 4).await;
+        written(&proxy, 5).await;
         // What was stored since is not purged, by a restart neither.
         proxy.restart().await;
         for ask in &questions() {
