@@ -89,7 +89,7 @@ impl Store {
         if let Some(record) = self.get_hot(key) {
             return Ok(Some(record));
         }
-        if self.writer.is_superseded(key) || self.pending(key).is_some() {
+        if self.writer.is_superseded(key) || self.writer.pending(key).is_some() {
             return Ok(None);
         }
         let bytes = self.disk.read(key)?;

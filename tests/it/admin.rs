@@ -284,3 +284,46 @@ async fn series_that_alerts_watch_are_there_before_anything_happens() {
         assert!(text.contains(series), "{series} is not in\n{text}");
     }
 }
+
+#[tokio::test]
+async fn the_store_says_how_its_disk_does() {
+    let origin = origin().start().await;
+    let mut proxy = proxy_before(&origin).await;
+    let asks: Vec<Ask> = (0..20).map(|n| chat(&format!("written {n}"))).collect();
+    for ask in &asks {
+        proxy.ask(ask).await.is(200, "miss");
+    }
+    proxy.reaches("llm_cache_store_writes_total", 20.0).await;
+    proxy
+        .falls_to("llm_cache_store_write_queue_entries", 0.0)
+        .await;
+    let metrics = proxy.metrics().await;
+    for (series, expected) in [
+        ("llm_cache_store_write_queue_bytes", 0.0),
+        ("llm_cache_store_entries{tier=\"disk\"}", 20.0),
+        ("llm_cache_store_writable", 1.0),
+        ("llm_cache_store_write_stalled", 0.0),
+        ("llm_cache_store_background_errors", 0.0),
+        ("llm_cache_store_set_aside_total", 0.0),
+        ("llm_cache_store_read_errors_total", 0.0),
+        ("llm_cache_store_read_seconds_count", 0.0),
+    ] {
+        assert_eq!(metrics.value(series), expected, "{series}");
+    }
+    let batches = metrics.value("llm_cache_store_write_seconds_count");
+    assert!((1.0..=20.0).contains(&batches), "{batches}");
+    assert!(metrics.value("llm_cache_store_database_memory_bytes") > 0.0);
+    let reasons = metrics.label_values("llm_cache_store_removed_total", "reason");
+    let all = ["damaged", "evicted", "expired", "purged", "replaced"];
+    assert_eq!(reasons, all.into());
+    assert_eq!(metrics.value("llm_cache_store_removed_total"), 0.0);
+    // What was in memory is not any more: now the disk is read.
+    proxy.restart().await;
+    proxy.ask(&asks[7]).await.is(200, "hit");
+    let metrics = proxy.metrics().await;
+    assert_eq!(
+        metrics.value("llm_cache_tier_hits_total{tier=\"disk\"}"),
+        1.0
+    );
+    assert!(metrics.value("llm_cache_store_read_seconds_count") >= 1.0);
+}

@@ -381,3 +381,25 @@ async fn a_rest_that_is_not_worth_keeping_is_no_part_of_what_is_kept() {
     assert_eq!(better.json(), uncached.json());
     proxy.ask(&more).await.is(200, "hit");
 }
+
+#[tokio::test]
+async fn texts_are_known_within_their_namespace_only() {
+    const NAME: &str = "x-llm-cache-namespace";
+    let origin = origin().answer(embedded).start().await;
+    let proxy = proxy_before(&origin).await;
+    let of = |range| batch(&texts(range), json!({}));
+    let first = of(0..2).header(NAME, "x");
+    proxy.ask(&first).await.is(200, "miss");
+    let partly = proxy.ask(&of(1..3).header(NAME, "x")).await;
+    partly.is(200, "miss").says("detail=items-1-of-2");
+    assert_eq!(inputs(&origin).await, 1);
+    for ask in [of(1..3), of(1..3).header(NAME, "y")] {
+        proxy.ask(&ask).await.is(200, "miss").says("fwd=uri-miss");
+        assert_eq!(inputs(&origin).await, 2);
+    }
+    let known = of(0..3).header(NAME, "x");
+    proxy.ask(&known).await.is(200, "hit");
+    origin.was_called(4);
+    let calls = origin.calls();
+    assert!(calls.iter().all(|call| call.header(NAME).is_none()));
+}

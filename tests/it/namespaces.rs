@@ -90,25 +90,6 @@ async fn one_answer_serves_both_forms_within_its_namespace_only() {
 }
 
 #[tokio::test]
-async fn embeddings_are_known_text_by_text_within_their_namespace_only() {
-    let origin = origin().start().await;
-    let proxy = proxy_before(&origin).await;
-    proxy
-        .ask(&embeddings(&["a", "b"]).within("x"))
-        .await
-        .is(200, "miss");
-    let partly = proxy.ask(&embeddings(&["a", "c"]).within("x")).await;
-    partly.is(200, "miss").says("detail=items-1-of-2");
-    for ask in [embeddings(&["a", "c"]), embeddings(&["b"]).within("y")] {
-        proxy.ask(&ask).await.is(200, "miss").says("fwd=uri-miss");
-    }
-    let known = embeddings(&["c", "b"]).within("x");
-    proxy.ask(&known).await.is(200, "hit");
-    origin.was_called(4);
-    unheard_of(&origin);
-}
-
-#[tokio::test]
 async fn the_same_question_in_two_namespaces_is_two_calls() {
     let gate = Gate::closed();
     let held = gate.clone();
