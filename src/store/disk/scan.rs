@@ -81,13 +81,20 @@ pub fn rows(
     let mut segments: Vec<Segment> = table.iter().map(|(segment, _)| segment).collect();
     segments.reverse();
     for segment in segments {
+        // Rows and index have the order of their digests: the look-ups go forwards through the index,
+        // and what they read is of no use to others.
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        let mut index = db.raw_iterator_cf_opt(families.index, options);
         for item in rows_of(db, families, segment) {
             let (key, value) = item?;
             let (Some((_, _, key)), Ok(row)) = (read_data_key(&key), Row::decode(&value)) else {
                 continue;
             };
-            let place = db.get_pinned_cf(families.index, key.as_bytes())?;
-            if place.and_then(|place| Segment::decode(&place)) != Some(segment) {
+            index.seek(key.as_bytes());
+            let place = index.item().filter(|(at, _)| *at == key.as_bytes());
+            if place.and_then(|(_, place)| Segment::decode(place)) != Some(segment) {
+                index.status()?;
                 continue;
             }
             if purges.cover(&key, &row.about, row.stored_ms, row.generation) {

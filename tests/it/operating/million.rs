@@ -61,7 +61,7 @@ async fn fill(proxy: &Proxy) {
             within(bound, "the queue is short", || {
                 store.observe();
                 let queued = metrics.store_write_queue_bytes.get();
-                std::future::ready(match queued < 16 << 20 {
+                std::future::ready(match queued < 4 << 20 {
                     true => Ok(()),
                     false => Err(format!("{queued} bytes")),
                 })
