@@ -6,7 +6,6 @@ use super::full::{becomes, load_until_unwritable, new_answers_survive, question}
 use super::question::{ask_truly, oracle};
 use super::said::Said;
 use super::shim::{FaultyDisk, proxy_on};
-use crate::harness::*;
 
 async fn writes_that_fail(error: Errno, kill: bool) {
     let disk = FaultyDisk::new();

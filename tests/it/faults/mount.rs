@@ -62,7 +62,7 @@ impl Drop for Tmpfs {
 pub fn bytes_on_disk(dir: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     let blocks = super::shim::files(dir)
-        .iter()
+        .into_iter()
         .filter_map(|file| std::fs::metadata(file).ok())
         .map(|file| file.blocks() * 512);
     blocks.sum()

@@ -3,7 +3,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nix::errno::Errno;
 use tempfile::TempDir;
@@ -12,7 +13,6 @@ use super::mount::Tmpfs;
 use super::question::{Question, ask_truly, hits_among, oracle};
 use super::said::Said;
 use super::shim::{FaultyDisk, files, open_to_all, proxy_on};
-use super::siege;
 use crate::harness::*;
 
 /// The user nobody, on every system with these tests.
@@ -52,22 +52,22 @@ fn said_well(code: Option<i32>, stderr: String, words: &[&str]) -> String {
 
 /// Runs the server as nobody; if this test may not become another user, as who runs it.
 fn as_nobody(dir: &Path) -> (Option<i32>, String) {
-    let binary = Path::new(env!("CARGO_BIN_EXE_llm-cache-server"));
-    let mut command = if nix::unistd::geteuid().is_root() {
+    let mut binary = PathBuf::from(env!("CARGO_BIN_EXE_llm-cache-server"));
+    // One that does not refuse is ended, with another code.
+    let mut command = Command::new("timeout");
+    if nix::unistd::geteuid().is_root() {
         // The build's own directory may be closed to others.
-        let copy = dir.join("server");
-        std::fs::copy(binary, &copy).unwrap();
-        let mut command = std::process::Command::new(copy);
+        binary = dir.join("server");
+        std::fs::copy(env!("CARGO_BIN_EXE_llm-cache-server"), &binary).unwrap();
         command.uid(NOBODY).gid(NOBODY);
-        command
-    } else {
-        std::process::Command::new(binary)
-    };
-    // It ends by itself, or after 20 s by `timeout` of the caller's suite.
+    }
     let output = command
+        .arg("20")
+        .arg(binary)
         .args(["run", "--config", "config.yaml"])
         .current_dir(dir)
         .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .output()
         .unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -98,7 +98,6 @@ async fn a_database_of_somebody_else_is_refused_and_not_set_aside() {
     let mut first = Process::start(dir.path(), &["run", "--config", "config.yaml"], &env);
     within(ms(20_000), "a database", || {
         std::future::ready(match first.exited() {
-            None if data.join("CURRENT").exists() && first.stderr().contains("listen") => Ok(()),
             None if data.join("CURRENT").exists() => Ok(()),
             state => Err(format!("{state:?}: {}", first.output())),
         })
@@ -111,11 +110,10 @@ async fn a_database_of_somebody_else_is_refused_and_not_set_aside() {
         std::fs::set_permissions(file, PermissionsExt::from_mode(0o600)).unwrap();
     }
     // The directory is given away, what is in it is forgotten: a chown without -R.
-    let nobody = nix::unistd::Uid::from_raw(NOBODY);
-    nix::unistd::chown(&data, Some(nobody), None).unwrap();
+    std::os::unix::fs::chown(&data, Some(NOBODY), None).unwrap();
     let (code, stderr) = as_nobody(dir.path());
     said_well(code, stderr, &["data", "chown"]);
-    let kept = |path: &std::path::PathBuf| files(&data).contains(path);
+    let kept = |path: &PathBuf| files(&data).contains(path);
     let tables = before.iter().filter(|p| !p.ends_with("LOG"));
     for path in tables {
         assert!(kept(path), "{path:?} was moved or removed");
@@ -222,10 +220,7 @@ async fn a_disk_that_cannot_be_written_at_start_costs_no_entry() {
 /// With little room the database may open or not; both are fine, losing entries is not.
 #[tokio::test]
 async fn a_disk_that_fills_up_while_a_server_starts_costs_no_entry() {
-    for room in [1, 100, 1_000, 5_000, 20_000, 100_000]
-        .into_iter()
-        .take(siege::rounds(6))
-    {
+    for room in [1, 100, 5_000, 100_000, 1_000_000, 5_000_000] {
         let disk = FaultyDisk::new();
         let origin = oracle().await;
         let mut proxy = proxy_on(&disk, &origin).await;
