@@ -26,7 +26,7 @@ mod yaml;
 
 pub use build::{APIS, Secret};
 pub use error::{ConfigError, Errors, Place};
-pub use file::{Abandoned, Keep, LogFormat, Retries, Scope};
+pub use file::{Abandoned, Durability, Keep, LogFormat, Retries, Scope};
 
 /// The commented configuration file as shipped; it is also what runs when there is no file at all.
 pub const DEFAULT_YAML: &str = include_str!("../conf/llm-cache-server.yaml");
@@ -190,6 +190,18 @@ pub struct Cache {
     pub error_linger: Duration,
 }
 
+impl Cache {
+    /// For how long after its expiry an answer may be of use, by any rule.
+    pub fn stale_max(&self) -> Duration {
+        let rules = self.rules.iter().map(|rule| rule.freshness);
+        rules
+            .chain([self.freshness])
+            .map(|times| times.stale_while_revalidate.max(times.stale_if_error))
+            .max()
+            .unwrap_or_default()
+    }
+}
+
 /// For how long an answer can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Freshness {
@@ -225,6 +237,10 @@ pub struct Store {
     pub disk_bytes_max: u64,
     /// Bytes of finished answers waiting to be written.
     pub write_queue_bytes_max: usize,
+    /// What a stored answer survives.
+    pub durability: Durability,
+    /// Namespaces whose entries are not evicted.
+    pub pinned: Vec<String>,
 }
 
 /// How the server speaks.

@@ -5,8 +5,8 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-pub use labels::{DropReason, Outcome, Tier, UpstreamErrorKind};
-use register::{amounts, counter, counters, gauge, gauges, latencies};
+pub use labels::{DropReason, Outcome, Removal, Tier, UpstreamErrorKind};
+use register::{amounts, counter, counters, gauge, gauges, latencies, latency};
 
 use crate::config::Rate;
 
@@ -35,6 +35,7 @@ pub struct Metrics {
     store_bytes: IntGaugeVec,
     store_bytes_max: IntGaugeVec,
     store_writes_dropped: IntCounterVec,
+    store_removed: IntCounterVec,
     /// Client requests being answered.
     pub requests_in_flight: IntGauge,
     /// Fills asking an upstream.
@@ -47,8 +48,26 @@ pub struct Metrics {
     pub store_writes: IntCounter,
     /// Records that did not pass their checks when read.
     pub store_corrupt_records: IntCounter,
-    /// Entries removed to stay under the bound.
-    pub store_evictions: IntCounter,
+    /// Look-ups that the disk did not answer.
+    pub store_read_errors: IntCounter,
+    /// Databases that would not open.
+    pub store_set_aside: IntCounter,
+    /// Whether answers are written to disk: 1 or 0.
+    pub store_writable: IntGauge,
+    /// From taking a batch of answers to having written it, in seconds.
+    pub store_write_seconds: Histogram,
+    /// Look-ups that had to wait for the disk, in seconds.
+    pub store_read_seconds: Histogram,
+    /// Bytes RocksDB holds in memory.
+    pub store_database_memory_bytes: IntGauge,
+    /// Age of the oldest entry on disk, in seconds.
+    pub store_oldest_entry_seconds: IntGauge,
+    /// Bytes that compaction has still to rewrite.
+    pub store_compaction_pending_bytes: IntGauge,
+    /// Whether RocksDB holds writes up: 1 or 0.
+    pub store_write_stalled: IntGauge,
+    /// Errors of RocksDB's own work since the database was opened.
+    pub store_background_errors: IntGauge,
     /// Look-ups that gave up waiting for the disk.
     pub store_reads_skipped: IntCounter,
     /// Spans that did not reach the collector.
@@ -153,6 +172,12 @@ impl Metrics {
                 "Answers that were not written to disk.",
                 &["reason"],
             )?,
+            store_removed: counters(
+                r,
+                "store_removed_total",
+                "Entries that left the disk.",
+                &["reason"],
+            )?,
             requests_in_flight: gauge(r, "requests_in_flight", "Requests being answered.")?,
             fills_in_flight: gauge(r, "fills_in_flight", "Requests to upstreams under way.")?,
             followers: gauge(r, "followers", "Requests that follow a fill.")?,
@@ -167,10 +192,55 @@ impl Metrics {
                 "store_corrupt_records_total",
                 "Records that did not pass their checks when read.",
             )?,
-            store_evictions: counter(
+            store_read_errors: counter(
                 r,
-                "store_evictions_total",
-                "Entries removed from disk to stay under its bound.",
+                "store_read_errors_total",
+                "Look-ups that the disk did not answer.",
+            )?,
+            store_set_aside: counter(
+                r,
+                "store_set_aside_total",
+                "Databases that would not open and were set aside.",
+            )?,
+            store_writable: gauge(
+                r,
+                "store_writable",
+                "Whether answers are written to disk (1) or not (0).",
+            )?,
+            store_write_seconds: latency(
+                r,
+                "store_write_seconds",
+                "From taking a batch of answers to having written it.",
+            )?,
+            store_read_seconds: latency(
+                r,
+                "store_read_seconds",
+                "Look-ups that had to wait for the disk.",
+            )?,
+            store_database_memory_bytes: gauge(
+                r,
+                "store_database_memory_bytes",
+                "Bytes that RocksDB holds in memory.",
+            )?,
+            store_oldest_entry_seconds: gauge(
+                r,
+                "store_oldest_entry_seconds",
+                "Age of the oldest entry on disk.",
+            )?,
+            store_compaction_pending_bytes: gauge(
+                r,
+                "store_compaction_pending_bytes",
+                "Bytes that compaction has still to rewrite.",
+            )?,
+            store_write_stalled: gauge(
+                r,
+                "store_write_stalled",
+                "Whether RocksDB holds writes up (1) or not (0).",
+            )?,
+            store_background_errors: gauge(
+                r,
+                "store_background_errors",
+                "Errors of RocksDB's own work since the database was opened.",
             )?,
             store_reads_skipped: counter(
                 r,
@@ -195,6 +265,9 @@ impl Metrics {
         }
         for reason in DropReason::ALL {
             self.store_writes_dropped(reason);
+        }
+        for reason in Removal::ALL {
+            self.store_removed(reason);
         }
     }
 
@@ -286,6 +359,11 @@ impl Metrics {
     pub fn store_writes_dropped(&self, reason: DropReason) -> IntCounter {
         self.store_writes_dropped
             .with_label_values(&[reason.as_str()])
+    }
+
+    /// Entries that left the disk.
+    pub fn store_removed(&self, reason: Removal) -> IntCounter {
+        self.store_removed.with_label_values(&[reason.as_str()])
     }
 
     /// The text format that Prometheus scrapes.

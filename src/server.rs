@@ -267,6 +267,9 @@ fn store_options(config: &Config) -> StoreOptions {
         memory_bytes_max: config.store.memory_bytes_max,
         disk_bytes_max: config.store.disk_bytes_max,
         write_queue_bytes_max: config.store.write_queue_bytes_max,
+        durability: config.store.durability,
+        pinned: config.store.pinned.clone(),
+        stale_max: config.cache.stale_max(),
     }
 }
 

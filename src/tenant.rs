@@ -90,6 +90,11 @@ impl Tenant {
         &self.0
     }
 
+    /// The beginning of the digest, by which entries of one tenant are listed and purged.
+    pub fn beginning(&self) -> [u8; 8] {
+        *self.0.first_chunk().unwrap_or(&[0; 8])
+    }
+
     /// Enough of the digest to tell tenants apart in a log, and not a credential.
     pub fn short(&self) -> String {
         hex::encode(self.0.first_chunk::<4>().unwrap_or(&[0; 4]))

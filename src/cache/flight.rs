@@ -65,6 +65,8 @@ pub struct Flight {
     bytes_max: usize,
     tenant: Tenant,
     began: Instant,
+    /// How many purges there had been when the upstream was asked.
+    generation: OnceLock<u64>,
     /// The span of the request to the upstream.
     call: OnceLock<SpanContext>,
     /// The content coding of the body that was sent, if it had one.
@@ -113,6 +115,7 @@ impl Flight {
             bytes_max,
             tenant,
             began: Instant::now(),
+            generation: OnceLock::new(),
             call: OnceLock::new(),
             coding: OnceLock::new(),
         })
@@ -153,6 +156,16 @@ impl Flight {
     /// The span of the request to the upstream, if requests are traced.
     pub fn call(&self) -> Option<&SpanContext> {
         self.call.get()
+    }
+
+    /// Notes how many purges there were before the upstream is asked.
+    pub fn asks_after(&self, generation: u64) {
+        let _ = self.generation.set(generation);
+    }
+
+    /// The purges before it; none as long as that is not known.
+    pub fn generation(&self) -> u64 {
+        self.generation.get().copied().unwrap_or(0)
     }
 
     /// Notes the content coding of the body that is sent.

@@ -20,6 +20,7 @@ use crate::config::Rate;
 use crate::error::ApiError;
 use crate::key::Key;
 use crate::policy;
+use crate::store::about::About;
 use crate::store::record::Record;
 use pingora::http::ResponseHeader;
 
@@ -32,6 +33,10 @@ pub struct FillSubject {
     pub key: Option<Key>,
     /// For how long the answer is fresh.
     pub ttl: Duration,
+    /// The purges before the upstream was asked.
+    pub generation: u64,
+    /// What it is about.
+    pub about: Arc<About>,
     /// Older answers in other forms, which go when this one is kept.
     pub replaces: Vec<Key>,
     /// The texts of an embeddings request, each kept under a key of its own as well.
@@ -235,6 +240,8 @@ impl Recorder {
             key,
             stored_ms,
             expires_ms: stored_ms.saturating_add(ttl_ms),
+            generation: self.subject.generation,
+            about: self.subject.about.clone(),
             status: self.status,
             stream: self.stream,
             headers: head.shared_headers.clone(),

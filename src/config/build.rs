@@ -135,13 +135,15 @@ fn store(file: &file::Store, problems: &mut Problems) -> Store {
             Bytes::mib(16),
             Bytes::tib(16),
         )),
-        disk_bytes_max: bytes("disk_bytes_max", disk, Bytes::mib(1), Bytes::tib(1024)),
+        disk_bytes_max: bytes("disk_bytes_max", disk, Bytes::mib(16), Bytes::tib(1024)),
         write_queue_bytes_max: in_memory(bytes(
             "write_queue_bytes_max",
             queue,
             Bytes::kib(64),
             Bytes::tib(1),
         )),
+        durability: file.durability,
+        pinned: file.pinned.clone(),
     }
 }
 

@@ -305,6 +305,23 @@ pub struct Store {
     pub disk_bytes_max: Bytes,
     /// Memory for answers on their way to the disk; beyond that new ones are not written.
     pub write_queue_bytes_max: Bytes,
+    /// What a stored answer survives.
+    pub durability: Durability,
+    /// Namespaces (see `x-llm-cache-namespace`) whose entries are not evicted; half of the disk at most.
+    pub pinned: Vec<String>,
+}
+
+/// What a stored answer survives. A clean end always keeps everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Neither the death of the process nor a power failure: the last seconds or minutes are lost.
+    None,
+    /// The death of the process; a power failure costs what the system had not written yet.
+    #[default]
+    Process,
+    /// A power failure: every write waits for the disk. Requests do not.
+    Power,
 }
 
 /// What the server says about itself.
@@ -425,6 +442,8 @@ impl Default for Store {
             memory_bytes_max: Bytes::mib(512),
             disk_bytes_max: Bytes::gib(20),
             write_queue_bytes_max: Bytes::mib(64),
+            durability: Durability::default(),
+            pinned: Vec::new(),
         }
     }
 }

@@ -82,6 +82,43 @@ impl DropReason {
     }
 }
 
+/// Why an entry left the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// To make room.
+    Evicted,
+    /// It was too old, also to be served stale.
+    Expired,
+    /// Somebody purged it.
+    Purged,
+    /// A newer answer took its place, in this form or another.
+    Replaced,
+    /// It could not be read.
+    Damaged,
+}
+
+impl Removal {
+    /// All there are.
+    pub const ALL: [Removal; 5] = [
+        Removal::Evicted,
+        Removal::Expired,
+        Removal::Purged,
+        Removal::Replaced,
+        Removal::Damaged,
+    ];
+
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Removal::Evicted => "evicted",
+            Removal::Expired => "expired",
+            Removal::Purged => "purged",
+            Removal::Replaced => "replaced",
+            Removal::Damaged => "damaged",
+        }
+    }
+}
+
 /// What went wrong with an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpstreamErrorKind {

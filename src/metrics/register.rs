@@ -1,8 +1,8 @@
 //! Making series and registering them.
 
 use prometheus::{
-    CounterVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry,
+    CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry,
 };
 
 /// Latencies from a hit (50 µs) to the slowest LLM call (82 s): hits need the fine steps at the
@@ -77,6 +77,16 @@ pub fn latencies(
         .namespace("llm_cache")
         .buckets(LATENCY_BUCKETS.to_vec());
     let histogram = HistogramVec::new(opts, labels)?;
+    r.register(Box::new(histogram.clone()))?;
+    Ok(histogram)
+}
+
+/// Registers a series.
+pub fn latency(r: &Registry, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
+    let opts = HistogramOpts::new(name, help)
+        .namespace("llm_cache")
+        .buckets(LATENCY_BUCKETS.to_vec());
+    let histogram = Histogram::with_opts(opts)?;
     r.register(Box::new(histogram.clone()))?;
     Ok(histogram)
 }

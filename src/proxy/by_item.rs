@@ -93,7 +93,7 @@ pub async fn answer(
     let Some(body) = stored::heavy(proxy, session, bytes, work).await? else {
         return Ok(false);
     };
-    let made = record(wanted.key, times, body, saved);
+    let made = record(wanted, times, body, saved);
     let Some(whole) = proxy.cache.store().keep_in_memory(made.clone()) else {
         return Ok(false);
     };
@@ -150,11 +150,13 @@ fn put_together(known: Vec<Option<Known>>) -> Option<Bytes> {
     items::put_together(&pieces).map(Bytes::from)
 }
 
-/// When the oldest part of an answer was stored, and until when all of them are fresh.
+/// When the oldest part of an answer was stored, until when all of them are fresh, and which purges
+/// came after the first of them was asked for.
 #[derive(Clone, Copy)]
 struct Times {
     stored_ms: u64,
     expires_ms: u64,
+    generation: u64,
 }
 
 impl Times {
@@ -162,11 +164,13 @@ impl Times {
         let never = Times {
             stored_ms: u64::MAX,
             expires_ms: u64::MAX,
+            generation: u64::MAX,
         };
         records.fold(never, |times, record| {
             times.and(Times {
                 stored_ms: record.stored_ms,
                 expires_ms: record.expires_ms,
+                generation: record.generation,
             })
         })
     }
@@ -175,6 +179,7 @@ impl Times {
         Times {
             stored_ms: self.stored_ms.min(other.stored_ms),
             expires_ms: self.expires_ms.min(other.expires_ms),
+            generation: self.generation.min(other.generation),
         }
     }
 }
@@ -234,6 +239,7 @@ async fn ask_for(
     let mut times = Times {
         stored_ms: now,
         expires_ms: now.saturating_add(ttl_ms),
+        generation: proxy.cache.store().generation(),
     };
     let joined = match proxy.cache.join(key, visit.tenant) {
         Joined::Stored(record) if !visit.control.accepts_age(record.age_secs(now)) => {
@@ -247,7 +253,10 @@ async fn ask_for(
             Collected::Whole(record.body.clone())
         }
         Joined::Follow(follower) if follower.flight().tenant() != visit.tenant => return Ok(None),
-        Joined::Follow(follower) => collected(session, ctx, follower, &miss, false).await?,
+        Joined::Follow(follower) => {
+            times.generation = times.generation.min(follower.flight().generation());
+            collected(session, ctx, follower, &miss, false).await?
+        }
         Joined::Lead(Lead { guard, follower }) => {
             let task = Task {
                 key: Some(key),
@@ -320,11 +329,13 @@ async fn collected(
     }
 }
 
-fn record(key: Key, times: Times, body: Bytes, tokens: u64) -> Record {
+fn record(wanted: &Wanted<'_>, times: Times, body: Bytes, tokens: u64) -> Record {
     Record {
-        key,
+        key: wanted.key,
         stored_ms: times.stored_ms,
         expires_ms: times.expires_ms,
+        generation: times.generation,
+        about: wanted.about(),
         status: 200,
         stream: false,
         headers: vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))],

@@ -32,6 +32,7 @@ use crate::config::{Abandoned, Timeouts};
 use crate::error::ApiError;
 use crate::key::Key;
 use crate::metrics::UpstreamErrorKind;
+use crate::store::about::About;
 use crate::trace::Visit;
 
 /// A fill that is to stop with its last client still gets this long: SDKs close the connection at
@@ -56,6 +57,10 @@ pub struct Task {
     pub key: Option<Key>,
     /// For how long it is fresh.
     pub ttl: Duration,
+    /// The purges so far: those that come while the upstream answers cover the answer.
+    pub generation: u64,
+    /// What it is about.
+    pub about: Arc<About>,
     /// Older answers in other forms, which go when this one is kept.
     pub replaces: Vec<Key>,
     /// The texts of an embeddings request, in its order, and the keys under which each is kept.
@@ -72,6 +77,8 @@ impl Task {
         Task {
             key: None,
             ttl: Duration::ZERO,
+            generation: 0,
+            about: Arc::default(),
             replaces: Vec::new(),
             items: Vec::new(),
             rewritten: false,
@@ -106,12 +113,15 @@ pub fn spawn(
     if let Some(coding) = sent_as.filter(|_| !task.rewritten) {
         guard.flight().sent_as(coding);
     }
+    guard.flight().asks_after(task.generation);
     let flight = guard.flight().clone();
     let upstream = target.upstream.clone();
     let key = task.key;
     let subject = FillSubject {
         key,
         ttl: task.ttl,
+        generation: task.generation,
+        about: task.about,
         replaces: task.replaces,
         items: task.items,
         api,

@@ -24,6 +24,7 @@ use crate::config::Freshness;
 use crate::error::ApiError;
 use crate::key::Key;
 use crate::metrics::Outcome;
+use crate::store::about::About;
 use crate::store::record::Record;
 
 /// A request whose fills were given up by others this often asks for itself.
@@ -45,6 +46,13 @@ pub struct Wanted<'a> {
     pub plain: Bytes,
     /// Its texts, if they are kept one by one.
     pub items: Option<Items>,
+}
+
+impl Wanted<'_> {
+    /// What its entry is about.
+    pub fn about(&self) -> Arc<About> {
+        self.keys.about(self.asked.facts.model.as_deref())
+    }
 }
 
 /// Answers a request that has a key.
@@ -302,6 +310,8 @@ pub fn task_of(proxy: &LlmProxy, wanted: &Wanted<'_>, outcome: Outcome) -> Task 
     Task {
         key: Some(wanted.key),
         ttl: ttl_of(proxy, wanted),
+        generation: proxy.cache.store().generation(),
+        about: wanted.about(),
         items: by_item::keys_of(wanted),
         rewritten: false,
         replaces: match outcome {

@@ -11,6 +11,7 @@ use crate::api::{Question, Variant};
 use crate::config::Scope;
 use crate::key::{Key, KeyParts};
 use crate::policy;
+use crate::store::about::About;
 use crate::tenant::{self, Tenant};
 use crate::upstream::Upstream;
 
@@ -66,6 +67,14 @@ impl Keys {
             headers: key_headers.iter().flat_map(|name| values(name)).collect(),
             body,
         })
+    }
+
+    /// What an entry of this request is about.
+    pub fn about(&self, model: Option<&str>) -> Arc<About> {
+        let question = self.with("", &self.body);
+        let question = *question.as_bytes().first_chunk().unwrap_or(&[0; 8]);
+        let tenant = self.tenant.beginning();
+        Arc::new(About::new(&self.api, model, None, tenant, question))
     }
 
     /// The key of the answer in one form.

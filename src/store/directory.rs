@@ -32,6 +32,29 @@ pub fn prepare(path: &Path) -> Result<(), StoreError> {
         })
 }
 
+/// Sees that so much fits on the disk, by writing it and removing it again.
+pub fn try_room(path: &Path, bytes: usize) -> Result<(), Error> {
+    let trial = path.join(TRIAL);
+    let written = (|| {
+        let mut file = File::create(&trial)?;
+        let piece = vec![0x5a; bytes.min(1 << 20)];
+        for _ in 0..bytes.div_ceil(1 << 20) {
+            file.write_all(&piece)?;
+        }
+        file.sync_all()
+    })();
+    let removed = fs::remove_file(&trial);
+    written.and(removed)
+}
+
+/// The most that the file system can hold of what is below a directory, in bytes: a twentieth of it is
+/// left to others, and to what file systems need themselves.
+pub fn attainable(path: &Path) -> Option<u64> {
+    let stat = nix::sys::statvfs::statvfs(path).ok()?;
+    let bytes = stat.blocks() as u64 * stat.fragment_size() as u64;
+    Some(bytes / 20 * 19)
+}
+
 /// Makes a file and removes it again. `create_new` follows no link that somebody has put there.
 fn try_writing(trial: &Path) -> Result<(), Error> {
     let written = File::create_new(trial)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use quick_cache::{Weighter, sync::Cache};
 
+use super::purge::Covers;
 use super::record::Record;
 use crate::key::Key;
 
@@ -48,6 +49,13 @@ impl HotTier {
     /// Takes a record out.
     pub fn remove(&self, key: &Key) {
         self.cache.remove(key);
+    }
+
+    /// Takes out what a purge of this generation covers. Takes as long as it takes to visit all.
+    pub fn purge(&self, covers: &Covers, generation: u64) {
+        self.cache.retain(|key, record| {
+            record.generation >= generation || !covers.covers(key, &record.about, record.stored_ms)
+        });
     }
 
     /// Number of records.

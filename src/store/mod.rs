@@ -5,23 +5,29 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use quick_cache::sync::Cache;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
+use crate::config::Durability;
 use crate::key::Key;
 use crate::metrics::{Metrics, Tier};
-use disk::{Disk, Probe};
+use disk::{Disk, DiskOptions, Probe};
 use hot::HotTier;
 use record::{Record, RecordError};
 use writer::Writer;
 
+pub mod about;
+mod aside;
 mod directory;
 mod disk;
 mod hot;
+pub mod operate;
+pub mod purge;
 pub mod record;
+mod uses;
 mod writer;
 
 /// Disk reads under way at once. More only queue up inside the device.
@@ -45,6 +51,12 @@ pub struct StoreOptions {
     pub disk_bytes_max: u64,
     /// Bytes of finished answers waiting to be written; beyond it answers are not written.
     pub write_queue_bytes_max: usize,
+    /// What a stored answer survives.
+    pub durability: Durability,
+    /// Namespaces whose entries are not evicted.
+    pub pinned: Vec<String>,
+    /// For how long after its expiry an entry may still be served.
+    pub stale_max: Duration,
 }
 
 /// Why a store does not open.
@@ -68,6 +80,9 @@ pub enum StoreError {
         /// What RocksDB said, with what to do about it where that is known.
         message: String,
     },
+    /// It has been closed, or is being opened anew.
+    #[error("the store is not open at the moment; try again")]
+    Closed,
     /// The writer thread cannot be started.
     #[error("cannot start the store's writer thread: {0}")]
     Thread(std::io::Error),
@@ -89,17 +104,25 @@ impl Store {
     pub fn open(options: &StoreOptions, metrics: Arc<Metrics>) -> Result<Store, StoreError> {
         directory::prepare(&options.path)?;
         let rocksdb_bytes = options.memory_bytes_max / ROCKSDB_SHARE;
+        let bytes_max = attainable(options);
         let disk = Arc::new(Disk::open(
-            &options.path,
-            rocksdb_bytes,
-            options.disk_bytes_max,
+            &DiskOptions {
+                path: options.path.clone(),
+                bytes_max,
+                memory_bytes: rocksdb_bytes,
+                memory_bytes_max: options.memory_bytes_max,
+                durability: options.durability,
+                pinned: options.pinned.clone(),
+                stale_max: options.stale_max,
+            },
+            metrics.clone(),
         )?);
         let writer = Writer::start(disk.clone(), options.write_queue_bytes_max, metrics.clone())
             .map_err(StoreError::Thread)?;
-        let hot_bytes = options.memory_bytes_max - rocksdb_bytes;
+        let hot_bytes = options.memory_bytes_max - rocksdb_bytes - disk.counter_bytes();
         let bound = |tier, bytes: u64| metrics.store_bytes_max(tier).set(saturated(bytes));
         bound(Tier::Memory, hot_bytes as u64);
-        bound(Tier::Disk, options.disk_bytes_max);
+        bound(Tier::Disk, bytes_max);
         Ok(Store {
             hot: HotTier::new(hot_bytes),
             removed: Cache::new(REMOVED_MAX),
@@ -112,12 +135,15 @@ impl Store {
 
     /// Looks in memory only; never blocks.
     pub fn get_hot(&self, key: &Key) -> Option<Arc<Record>> {
-        self.hot.get(key).or_else(|| self.writer.pending(key))
+        let record = self.hot.get(key).or_else(|| self.writer.pending(key))?;
+        // A purge of a part takes what it covers out of memory; one of everything leaves it here.
+        (record.generation >= self.disk.purges().floor()).then_some(record)
     }
 
     /// Looks in memory, then on disk. Whatever goes wrong is a miss. The disk is only touched on
     /// the blocking pool.
     pub async fn get(&self, key: &Key) -> Option<(Arc<Record>, Tier)> {
+        self.disk.used(key);
         if let Some(record) = self.get_hot(key) {
             return Some((record, Tier::Memory));
         }
@@ -132,6 +158,7 @@ impl Store {
         match found {
             // The second look is for an answer that came while the disk was read.
             Ok(record) if self.disk.distrusts(&record) || self.writer.is_superseded(key) => None,
+            Ok(record) if self.disk.purges().cover_record(&record) => None,
             Ok(record) => {
                 let record = self.hot.promote(Arc::new(record));
                 Some((self.unless_removed(record)?, Tier::Disk))
@@ -150,10 +177,21 @@ impl Store {
         }
     }
 
-    /// Keeps a finished answer: in memory at once, on disk as soon as the writer gets to it.
+    /// Keeps a finished answer: in memory at once, on disk as soon as the writer gets to it. What a
+    /// purge covers that came after its upstream was asked is not kept.
     pub fn put(&self, record: Arc<Record>) {
         self.hot.insert(record.clone());
+        // In this order: a purge is known before it clears the memory.
+        if self.disk.purges().refuse(&record) {
+            self.hot.remove(&record.key);
+            return;
+        }
         self.writer.put(record);
+    }
+
+    /// The generation that a fill carries which begins now.
+    pub fn generation(&self) -> u64 {
+        self.disk.purges().generation()
     }
 
     /// Keeps what was made from another entry, in memory only, unless there is something newer.
@@ -179,7 +217,8 @@ impl Store {
     /// The record that was just put into memory, taken out again if it was removed meanwhile.
     fn unless_removed(&self, record: Arc<Record>) -> Option<Arc<Record>> {
         let removed = self.removed.get(&record.key);
-        if removed.is_none_or(|than_ms| record.stored_ms >= than_ms) {
+        let purged = self.disk.purges().cover_record(&record);
+        if !purged && removed.is_none_or(|than_ms| record.stored_ms >= than_ms) {
             return Some(record);
         }
         self.hot.remove(&record.key);
@@ -204,6 +243,28 @@ impl Store {
         metrics
             .store_write_queue_bytes
             .set(self.writer.queued_bytes() as i64);
+        metrics
+            .store_database_memory_bytes
+            .set(saturated(self.disk.memory_bytes()));
+        let age_ms = self
+            .disk
+            .oldest_ms()
+            .map_or(0, |ms| now_ms().saturating_sub(ms));
+        metrics
+            .store_oldest_entry_seconds
+            .set(saturated(age_ms / 1000));
+        let property = |gauge: &prometheus::IntGauge, name| {
+            gauge.set(saturated(self.disk.property(name)));
+        };
+        property(
+            &metrics.store_compaction_pending_bytes,
+            "rocksdb.estimate-pending-compaction-bytes",
+        );
+        property(&metrics.store_write_stalled, "rocksdb.is-write-stopped");
+        property(
+            &metrics.store_background_errors,
+            "rocksdb.background-errors",
+        );
     }
 
     /// Writes what is queued and closes the database. Blocks; look-ups afterwards see memory only.
@@ -219,11 +280,37 @@ impl Store {
             return None;
         };
         let disk = self.disk.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            disk.read(&key)
-                .map(|bytes| Record::decode_for(&key, &bytes))
-        });
-        read.await.ok().flatten()
+        let began = Instant::now();
+        let read = tokio::task::spawn_blocking(move || disk.read(&key));
+        let found = read.await.ok()?;
+        self.metrics
+            .store_read_seconds
+            .observe(began.elapsed().as_secs_f64());
+        match found {
+            Ok(bytes) => bytes.map(|bytes| Record::decode_for(&key, &bytes)),
+            Err(error) => {
+                self.metrics.store_read_errors.inc();
+                log::debug!("the disk tier cannot read an entry: {error} key={key}");
+                None
+            }
+        }
+    }
+}
+
+/// The bound, or what the file system can hold if that is less.
+fn attainable(options: &StoreOptions) -> u64 {
+    let wanted = options.disk_bytes_max;
+    match directory::attainable(&options.path) {
+        Some(bytes) if bytes < wanted => {
+            log::warn!(
+                "store.disk_bytes_max is more than the file system of {} can hold: at most {} are \
+                 used",
+                options.path.display(),
+                bytesize::ByteSize(bytes).display().iec(),
+            );
+            bytes
+        }
+        _ => wanted,
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! magic "LLMR" · version u16 · flags u16 · key 32 · stored_ms u64 · expires_ms u64
-//! · status u16 · input u64 · output u64 · header count u16
+//! · generation u64 · about · status u16 · input u64 · output u64 · header count u16
 //! · (name length u16 · name · value length u32 · value)*
 //! · chunk count u32 · (end offset u32 · arrival ms u32)* · body length u32 · body
 //! · checksum u64 (xxh3-64 of everything before it)
@@ -13,16 +13,19 @@
 //! The full key and the checksum are compared on every read from disk or network; whatever does
 //! not match is a miss, never an answer.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::about::About;
 use crate::key::Key;
 
 const MAGIC: &[u8; 4] = b"LLMR";
 /// Raised whenever the layout changes; other versions are refused, which makes them misses.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 const FLAG_USAGE: u16 = 1;
 const FLAG_STREAM: u16 = 2;
 const CHECKSUM_LEN: usize = 8;
@@ -38,6 +41,10 @@ pub struct Record {
     pub stored_ms: u64,
     /// From when on the answer is no longer fresh, milliseconds since the Unix epoch.
     pub expires_ms: u64,
+    /// How many purges there had been when the upstream was asked: those that came later cover it.
+    pub generation: u64,
+    /// What it is about.
+    pub about: Arc<About>,
     /// HTTP status, always 2xx.
     pub status: u16,
     /// True if the body is an event stream.
@@ -95,7 +102,11 @@ impl Record {
             .map(|(n, v)| 6 + n.as_str().len() + v.len())
             .sum();
         let mut out = Vec::with_capacity(
-            96 + headers_len + self.chunks.len() * 8 + self.body.len() + CHECKSUM_LEN,
+            128 + self.about.encoded_len()
+                + headers_len
+                + self.chunks.len() * 8
+                + self.body.len()
+                + CHECKSUM_LEN,
         );
         let mut flags = 0;
         if self.usage.is_some() {
@@ -111,6 +122,8 @@ impl Record {
         out.extend_from_slice(self.key.as_bytes());
         out.extend_from_slice(&self.stored_ms.to_le_bytes());
         out.extend_from_slice(&self.expires_ms.to_le_bytes());
+        out.extend_from_slice(&self.generation.to_le_bytes());
+        self.about.encode(&mut out);
         out.extend_from_slice(&self.status.to_le_bytes());
         out.extend_from_slice(&input.to_le_bytes());
         out.extend_from_slice(&output.to_le_bytes());
@@ -155,6 +168,8 @@ impl Record {
         let key = Key::from_bytes(rest.array()?);
         let stored_ms = rest.u64()?;
         let expires_ms = rest.u64()?;
+        let generation = rest.u64()?;
+        let about = Arc::new(About::decode(&mut rest)?);
         let status = rest.u16()?;
         if !(200..300).contains(&status) || flags & !(FLAG_USAGE | FLAG_STREAM) != 0 {
             return Err(RecordError::Field);
@@ -178,6 +193,8 @@ impl Record {
             key,
             stored_ms,
             expires_ms,
+            generation,
+            about,
             status,
             stream: flags & FLAG_STREAM != 0,
             headers,
@@ -199,13 +216,13 @@ impl Record {
     /// Bytes this record occupies in memory, roughly: body, headers, chunk table and bookkeeping.
     pub fn weight(&self) -> usize {
         /// The struct itself, its `Arc`, and the cache's own slot.
-        const FIXED: usize = 320;
+        const FIXED: usize = 440;
         let headers: usize = self
             .headers
             .iter()
             .map(|(n, v)| 72 + n.as_str().len() + v.len())
             .sum();
-        FIXED + headers + self.chunks.len() * 8 + self.body.len()
+        FIXED + self.about.encoded_len() + headers + self.chunks.len() * 8 + self.body.len()
     }
 
     /// Seconds since the answer was complete.
@@ -229,28 +246,38 @@ impl Record {
 }
 
 /// A cursor that cannot run past the end.
-struct Reader<'a>(&'a [u8]);
+pub struct Reader<'a>(pub &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, len: usize) -> Result<&'a [u8], RecordError> {
+    /// The next so many bytes.
+    pub fn take(&mut self, len: usize) -> Result<&'a [u8], RecordError> {
         let (head, tail) = self.0.split_at_checked(len).ok_or(RecordError::Length)?;
         self.0 = tail;
         Ok(head)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
+    /// The next so many bytes, by value.
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
         self.take(N)?.try_into().map_err(|_| RecordError::Length)
     }
 
-    fn u16(&mut self) -> Result<u16, RecordError> {
+    /// The next byte.
+    pub fn u8(&mut self) -> Result<u8, RecordError> {
+        Ok(u8::from_le_bytes(self.array()?))
+    }
+
+    /// The next two bytes, little-endian.
+    pub fn u16(&mut self) -> Result<u16, RecordError> {
         Ok(u16::from_le_bytes(self.array()?))
     }
 
-    fn u32(&mut self) -> Result<u32, RecordError> {
+    /// The next four bytes, little-endian.
+    pub fn u32(&mut self) -> Result<u32, RecordError> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
-    fn u64(&mut self) -> Result<u64, RecordError> {
+    /// The next eight bytes, little-endian.
+    pub fn u64(&mut self) -> Result<u64, RecordError> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 

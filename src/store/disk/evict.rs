@@ -1,0 +1,240 @@
+//! Making room: the oldest segment of a queue goes, and what was used in it is copied first.
+//!
+//! S3-FIFO over segments. New entries are on probation in a queue that gets a small share of the
+//! room. When its oldest segment goes, entries that were used since move to the main queue, and the
+//! others are remembered as ghosts: one that comes back goes to the main queue at once. When the oldest
+//! segment of the main queue goes, what was used since goes round once more. One long scan therefore
+//! passes through the small queue and leaves the main one alone.
+
+use rocksdb::{DB, IteratorMode, ReadOptions};
+
+use super::Disk;
+use super::change::Change;
+use super::layout::{Families, Kind, Queue, Row, Segment, data_key, kind_prefix, read_data_key};
+use crate::key::Key;
+use crate::metrics::Removal;
+
+/// Share of all bytes that entries on probation may take, in per cent. A tenth is usual; entries here
+/// have been through the hot tier before, which is where a second use shows first.
+const PROBATION_PERCENT: u64 = 5;
+/// Of a segment at most this much is copied, in per cent of its bytes, so that there is progress.
+const SURVIVORS_PERCENT: u64 = 75;
+/// Of the bound, pinned namespaces get this much at most, in per cent; what is beyond it is evicted like
+/// everything else.
+const PINNED_PERCENT: u64 = 50;
+
+/// An entry of a segment that is about to go.
+struct Candidate {
+    key: Key,
+    row: Row,
+    pinned: bool,
+    uses: u8,
+}
+
+impl Disk {
+    /// Removes the segment that is the next to go, if there is one. Blocks.
+    /// `now_ms` decides what has expired.
+    pub fn evict(&self, now_ms: u64) -> Result<bool, rocksdb::Error> {
+        let next = self.next_to_go();
+        let Some(segment) = next else {
+            return Ok(false);
+        };
+        self.remove_segment(segment, now_ms)?;
+        Ok(true)
+    }
+
+    /// Removes the segments in which everything has expired. Blocks.
+    pub fn expire(&self, now_ms: u64) -> Result<u64, rocksdb::Error> {
+        let expired: Vec<Segment> = {
+            let table = self.table.lock();
+            let over = |expires_ms| self.is_over(expires_ms, now_ms);
+            let segments = table.iter().filter(|(_, totals)| totals.added > 0);
+            let expired = segments.filter(|(_, totals)| over(totals.expires_ms));
+            expired.map(|(segment, _)| segment).collect()
+        };
+        for segment in &expired {
+            self.remove_segment(*segment, now_ms)?;
+        }
+        Ok(expired.len() as u64)
+    }
+
+    fn next_to_go(&self) -> Option<Segment> {
+        let table = self.table.lock();
+        let [probation, main] = Queue::ALL.map(|queue| table.bytes(queue));
+        let all = probation.saturating_add(main);
+        let on_probation = probation > all / 100 * PROBATION_PERCENT;
+        let order = match on_probation {
+            true => [Queue::Probation, Queue::Main],
+            false => [Queue::Main, Queue::Probation],
+        };
+        order.into_iter().find_map(|queue| table.oldest(queue))
+    }
+
+    fn remove_segment(&self, segment: Segment, now_ms: u64) -> Result<(), rocksdb::Error> {
+        let Some(db) = self.db() else { return Ok(()) };
+        let Some(families) = Families::of(&db) else {
+            return Ok(());
+        };
+        let mut table = self.table.lock().clone();
+        let pinned_max = self.sizes.disk_bytes_max / 100 * PINNED_PERCENT;
+        let pins_fit = table.pinned_bytes() <= pinned_max;
+        let segment_bytes = table.get(segment).map_or(0, |totals| totals.bytes);
+        let mut change = self.change(&db, families, &mut table);
+        // The newest of its queue may still have entries where they cannot be removed as files.
+        change.seal(segment)?;
+        let (mut live, mut gone) = self.candidates(&db, families, &change, segment, now_ms)?;
+        // Pinned ones first, then those that were used most.
+        live.sort_by_key(|c| std::cmp::Reverse((c.pinned && pins_fit, c.uses)));
+        let mut room = segment_bytes / 100 * SURVIVORS_PERCENT;
+        for candidate in live {
+            let bytes = u64::from(candidate.row.bytes);
+            let kept = (candidate.uses > 0 || (candidate.pinned && pins_fit)) && bytes <= room;
+            if !kept || !self.copy(&db, families, &mut change, segment, &candidate)? {
+                gone.push((candidate, Removal::Evicted));
+                continue;
+            }
+            room -= bytes;
+            let uses = match segment.queue() {
+                Queue::Probation => 0,
+                Queue::Main => candidate.uses.saturating_sub(1),
+            };
+            self.uses.set(&candidate.key, uses);
+        }
+        let mut ghosts = self.ghosts.lock();
+        for (candidate, why) in &gone {
+            change.unlink(&candidate.key)?;
+            change.write_if_large()?;
+            if *why == Removal::Evicted && segment.queue() == Queue::Probation {
+                ghosts.insert(&candidate.key);
+            }
+            self.uses.set(&candidate.key, 0);
+        }
+        if segment.queue() == Queue::Probation {
+            ghosts.segment_gone();
+        }
+        drop(ghosts);
+        change.forget(segment);
+        change.commit()?;
+        self.adopt(table);
+        for (_, why) in gone {
+            self.metrics.store_removed(why).inc();
+        }
+        Ok(())
+    }
+
+    /// The entries of a segment that the index points to, and those of them that are over.
+    #[expect(clippy::type_complexity)]
+    fn candidates(
+        &self,
+        db: &DB,
+        families: Families<'_>,
+        change: &Change<'_>,
+        segment: Segment,
+        now_ms: u64,
+    ) -> Result<(Vec<Candidate>, Vec<(Candidate, Removal)>), rocksdb::Error> {
+        let (mut live, mut gone) = (Vec::new(), Vec::new());
+        for item in rows_of(db, families, segment) {
+            let (key, value) = item?;
+            let Some((_, _, key)) = read_data_key(&key) else {
+                continue;
+            };
+            if change.segment_of(&key)? != Some(segment) {
+                continue;
+            }
+            let Ok(row) = Row::decode(&value) else {
+                // Nothing is known of it, and nothing lost but an answer.
+                self.metrics.store_corrupt_records.inc();
+                gone.push((Candidate::unknown(key), Removal::Damaged));
+                continue;
+            };
+            let candidate = Candidate {
+                pinned: self.is_pinned(&row.about),
+                uses: self.uses.of(&key),
+                key,
+                row,
+            };
+            let Row {
+                about,
+                stored_ms,
+                generation,
+                expires_ms,
+                ..
+            } = &candidate.row;
+            if self.purges.cover(&key, about, *stored_ms, *generation) {
+                gone.push((candidate, Removal::Purged));
+            } else if self.is_over(*expires_ms, now_ms) {
+                gone.push((candidate, Removal::Expired));
+            } else {
+                live.push(candidate);
+            }
+        }
+        Ok((live, gone))
+    }
+
+    /// Copies an entry to the main queue; false if it cannot be read.
+    fn copy(
+        &self,
+        db: &DB,
+        families: Families<'_>,
+        change: &mut Change<'_>,
+        segment: Segment,
+        candidate: &Candidate,
+    ) -> Result<bool, rocksdb::Error> {
+        let key = &candidate.key;
+        let mut options = ReadOptions::default();
+        // It leaves where it is, and need not push anything out of memory.
+        options.fill_cache(false);
+        let data = families.data(segment.queue());
+        let record = db.get_pinned_cf_opt(data, data_key(segment, Kind::Record, key), &options);
+        match record {
+            Ok(Some(record)) => {
+                change.append(Queue::Main, key, &candidate.row, &record, candidate.pinned)?;
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            Err(error) => {
+                self.metrics.store_read_errors.inc();
+                log::debug!("an entry cannot be read and is evicted: {error} key={key}");
+                Ok(false)
+            }
+        }
+    }
+
+    /// Whether an entry is of no use any more, not even as a stale one.
+    fn is_over(&self, expires_ms: u64, now_ms: u64) -> bool {
+        expires_ms.saturating_add(self.stale_max_ms) < now_ms
+    }
+}
+
+impl Candidate {
+    fn unknown(key: Key) -> Candidate {
+        let row = Row {
+            stored_ms: 0,
+            expires_ms: 0,
+            generation: 0,
+            bytes: 0,
+            about: Default::default(),
+        };
+        Candidate {
+            key,
+            row,
+            pinned: false,
+            uses: 0,
+        }
+    }
+}
+
+/// The rows of a segment: keys and values.
+#[expect(clippy::type_complexity)]
+pub fn rows_of<'a>(
+    db: &'a DB,
+    families: Families<'a>,
+    segment: Segment,
+) -> impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>> + 'a {
+    let prefix = kind_prefix(segment, Kind::Row);
+    let mut options = ReadOptions::default();
+    options.fill_cache(false);
+    options.set_iterate_lower_bound(prefix);
+    options.set_iterate_upper_bound(kind_prefix(segment, Kind::Record));
+    db.iterator_cf_opt(families.data(segment.queue()), options, IteratorMode::Start)
+}

@@ -1,0 +1,185 @@
+//! Purges on disk: remembered at once, carried out in the writer's own time.
+
+use rocksdb::{DB, WriteBatch, WriteOptions};
+
+use super::Disk;
+use super::evict::rows_of;
+use super::layout::{
+    FILLS_FROM_KEY, FLOOR_DONE_KEY, FLOOR_KEY, Families, GENERATION_KEY, PURGE_PREFIX, Queue, Row,
+    Segment, read_data_key,
+};
+use super::table::Table;
+use crate::metrics::Removal;
+use crate::store::purge::{Covers, Purge, Purges};
+
+/// The segments that a pass over all rows has still to visit.
+pub struct Pass {
+    /// Purges up to this one are carried out once it is through.
+    up_to: u64,
+    left: Vec<Segment>,
+}
+
+impl Disk {
+    /// Makes sure that the purges so far outlive the process and the machine. Blocks.
+    pub fn remember_purges(&self) -> Result<(), rocksdb::Error> {
+        let Some(db) = self.db() else { return Ok(()) };
+        let mut batch = WriteBatch::default();
+        // Purges may come from several threads: the one that is here last writes what all added.
+        let _one_at_a_time = self.remembering.lock();
+        let snapshot = self.purges.snapshot();
+        for item in db.prefix_iterator(PURGE_PREFIX) {
+            let (key, _) = item?;
+            let generation = key.strip_prefix(PURGE_PREFIX).map(<[u8; 8]>::try_from);
+            let Some(Ok(generation)) = generation else {
+                break;
+            };
+            if !snapshot.log.contains_key(&u64::from_be_bytes(generation)) {
+                batch.delete(key);
+            }
+        }
+        for (generation, purge) in &snapshot.log {
+            let mut value = vec![u8::from(purge.carried_out)];
+            value.extend(purge.covers.encode());
+            batch.put(purge_key(*generation), value);
+        }
+        batch.put(GENERATION_KEY, snapshot.generation.to_be_bytes());
+        batch.put(FLOOR_KEY, snapshot.floor.to_be_bytes());
+        batch.put(FILLS_FROM_KEY, snapshot.fills_from.to_be_bytes());
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        db.write_opt(batch, &options)
+    }
+
+    /// Removes everything if there was a purge of everything. Blocks for as long as it takes to
+    /// remove the files. True if there was something to do.
+    pub fn carry_out_purge_of_all(&self) -> Result<bool, rocksdb::Error> {
+        let Some(db) = self.db() else {
+            return Ok(false);
+        };
+        let floor = self.purges.floor();
+        if number(&db, FLOOR_DONE_KEY)? == floor {
+            return Ok(false);
+        }
+        let Some(families) = Families::of(&db) else {
+            return Ok(false);
+        };
+        let mut table = self.table.lock().clone();
+        let removed = table.live();
+        let segments: Vec<Segment> = table.iter().map(|(segment, _)| segment).collect();
+        let mut next = Table::default();
+        for queue in Queue::ALL {
+            // What comes now must not have the number of a segment whose files are about to go.
+            if let Some(newest) = table.newest(queue) {
+                next.begin_above(newest, queue);
+            }
+        }
+        let mut batch = WriteBatch::default();
+        batch.delete_range_cf(families.index, [0; 32].as_slice(), [0xff; 33].as_slice());
+        batch.put(FLOOR_DONE_KEY, floor.to_be_bytes());
+        db.write(batch)?;
+        let mut change = self.change(&db, families, &mut table);
+        for segment in segments {
+            change.seal(segment)?;
+            change.forget(segment);
+        }
+        change.commit()?;
+        // The tombstone over everything would be asked at each look-up.
+        db.flush_cf(families.index)?;
+        db.compact_range_cf(families.index, None::<&[u8]>, None::<&[u8]>);
+        self.adopt(next);
+        self.metrics.store_removed(Removal::Purged).inc_by(removed);
+        Ok(true)
+    }
+
+    /// Begins a pass over all rows if there are purges to carry out.
+    pub fn begin_pass(&self) -> Option<Pass> {
+        let up_to = self.purges.unfinished()?;
+        let left = self
+            .table
+            .lock()
+            .iter()
+            .map(|(segment, _)| segment)
+            .collect();
+        Some(Pass { up_to, left })
+    }
+
+    /// Takes what is purged out of the index, in one segment. Blocks. True once the pass is through.
+    pub fn go_on(&self, pass: &mut Pass) -> Result<bool, rocksdb::Error> {
+        if let Some(segment) = pass.left.pop() {
+            self.purge_segment(segment)?;
+            return Ok(false);
+        }
+        self.purges.finished(pass.up_to);
+        self.remember_purges()?;
+        Ok(true)
+    }
+
+    fn purge_segment(&self, segment: Segment) -> Result<(), rocksdb::Error> {
+        let Some(db) = self.db() else { return Ok(()) };
+        let Some(families) = Families::of(&db) else {
+            return Ok(());
+        };
+        let mut table = self.table.lock().clone();
+        let mut change = self.change(&db, families, &mut table);
+        let mut removed = 0;
+        for item in rows_of(&db, families, segment) {
+            let (key, value) = item?;
+            let (Some((_, _, key)), Ok(row)) = (read_data_key(&key), Row::decode(&value)) else {
+                continue;
+            };
+            let covered = self
+                .purges
+                .cover(&key, &row.about, row.stored_ms, row.generation);
+            if covered && change.segment_of(&key)? == Some(segment) {
+                change.unlink(&key)?;
+                change.write_if_large()?;
+                removed += 1;
+            }
+        }
+        change.commit()?;
+        self.adopt(table);
+        self.metrics.store_removed(Removal::Purged).inc_by(removed);
+        Ok(())
+    }
+}
+
+/// What the database remembers of purges.
+pub fn restore(db: &DB) -> Result<Purges, rocksdb::Error> {
+    let mut log = std::collections::BTreeMap::new();
+    for item in db.prefix_iterator(PURGE_PREFIX) {
+        let (key, value) = item?;
+        let generation = key.strip_prefix(PURGE_PREFIX).map(<[u8; 8]>::try_from);
+        let Some(Ok(generation)) = generation else {
+            break;
+        };
+        let Some((carried_out, covers)) = value.split_first() else {
+            continue;
+        };
+        if let Some(covers) = Covers::decode(covers) {
+            let carried_out = *carried_out != 0;
+            let purge = Purge {
+                covers,
+                carried_out,
+            };
+            log.insert(u64::from_be_bytes(generation), purge);
+        }
+    }
+    Ok(Purges::restored(
+        number(db, GENERATION_KEY)?,
+        number(db, FLOOR_KEY)?,
+        number(db, FILLS_FROM_KEY)?,
+        log,
+    ))
+}
+
+fn number(db: &DB, key: &[u8]) -> Result<u64, rocksdb::Error> {
+    let value = db.get_pinned(key)?;
+    let bytes = value.and_then(|value| <[u8; 8]>::try_from(&*value).ok());
+    Ok(bytes.map_or(0, u64::from_be_bytes))
+}
+
+fn purge_key(generation: u64) -> Vec<u8> {
+    let mut key = PURGE_PREFIX.to_vec();
+    key.extend(generation.to_be_bytes());
+    key
+}

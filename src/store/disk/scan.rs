@@ -1,0 +1,99 @@
+//! Reading what there is without bodies: for listing and counting, beside the server's work.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use rocksdb::checkpoint::Checkpoint;
+use rocksdb::{DB, ReadOptions};
+
+use super::Disk;
+use super::evict::rows_of;
+use super::layout::{Families, Kind, Row, Segment, data_key, read_data_key};
+use super::table::Table;
+use crate::key::Key;
+use crate::store::StoreError;
+use crate::store::purge::Purges;
+
+/// An entry as it lies on disk, without its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its key.
+    pub key: Key,
+    /// What is known of it.
+    pub row: Row,
+}
+
+impl Disk {
+    /// Visits the entries that count, newest segments first, until the visitor breaks off. Blocks.
+    pub fn scan(&self, visit: &mut dyn FnMut(Found) -> ControlFlow<()>) -> Result<(), StoreError> {
+        let Some(db) = self.db() else { return Ok(()) };
+        let table = self.table.lock().clone();
+        rows(&db, &table, &self.purges, visit).map_err(|e| self.unusable(&e))
+    }
+
+    /// Writes a copy of the database into a directory that is not there yet. Blocks.
+    pub fn checkpoint(&self, to: &Path) -> Result<(), StoreError> {
+        let Some(db) = self.db() else {
+            return Err(StoreError::Closed);
+        };
+        Checkpoint::new(&db)
+            .and_then(|checkpoint| checkpoint.create_checkpoint(to))
+            .map_err(|e| self.unusable(&e))
+    }
+
+    fn unusable(&self, error: &rocksdb::Error) -> StoreError {
+        StoreError::Open {
+            path: self.path.clone(),
+            message: error.to_string(),
+        }
+    }
+}
+
+/// Visits the entries that count, newest segments first, until the visitor breaks off. Blocks for as
+/// long as it takes to read all rows: about a second per million.
+pub fn rows(
+    db: &DB,
+    table: &Table,
+    purges: &Purges,
+    visit: &mut dyn FnMut(Found) -> ControlFlow<()>,
+) -> Result<(), rocksdb::Error> {
+    let Some(families) = Families::of(db) else {
+        return Ok(());
+    };
+    let mut segments: Vec<Segment> = table.iter().map(|(segment, _)| segment).collect();
+    segments.reverse();
+    for segment in segments {
+        for item in rows_of(db, families, segment) {
+            let (key, value) = item?;
+            let (Some((_, _, key)), Ok(row)) = (read_data_key(&key), Row::decode(&value)) else {
+                continue;
+            };
+            let place = db.get_pinned_cf(families.index, key.as_bytes())?;
+            if place.and_then(|place| Segment::decode(&place)) != Some(segment) {
+                continue;
+            }
+            if purges.cover(&key, &row.about, row.stored_ms, row.generation) {
+                continue;
+            }
+            if visit(Found { key, row }).is_break() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The encoded record of a key. Blocks.
+pub fn record(db: &DB, key: &Key) -> Result<Option<Vec<u8>>, rocksdb::Error> {
+    let Some(families) = Families::of(db) else {
+        return Ok(None);
+    };
+    let place = db.get_pinned_cf(families.index, key.as_bytes())?;
+    let Some(segment) = place.and_then(|place| Segment::decode(&place)) else {
+        return Ok(None);
+    };
+    let data = families.data(segment.queue());
+    let mut options = ReadOptions::default();
+    options.fill_cache(false);
+    db.get_cf_opt(data, data_key(segment, Kind::Record, key), &options)
+}
