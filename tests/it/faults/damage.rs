@@ -4,7 +4,7 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::question::{Dice, Question, ask_truly, hits_among, oracle};
 use super::said::Said;
@@ -12,7 +12,11 @@ use super::shim::files;
 use super::siege::{Siege, rounds};
 use crate::harness::*;
 
-const CORRUPT: &str = "llm_cache_store_corrupt_records_total";
+/// What was seen to be damaged, by the store's own checks or by the database's.
+fn damage_counted(metrics: &Metrics) -> f64 {
+    metrics.value("llm_cache_store_corrupt_records_total")
+        + metrics.value("llm_cache_store_read_errors_total")
+}
 
 /// What a file of the database is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,18 +63,20 @@ fn store_files(data: &Path) -> Vec<PathBuf> {
     files(data).into_iter().filter(in_use).collect()
 }
 
-fn set_aside(data: &Path) -> Vec<String> {
+/// What was set aside: the name, and when, as names are only exact to the second.
+fn set_aside(data: &Path) -> Vec<(String, SystemTime)> {
     let Ok(entries) = std::fs::read_dir(data) else {
         return Vec::new();
     };
-    let names = entries
-        .flatten()
-        .map(|e| e.file_name().into_string().unwrap());
-    let mut names: Vec<_> = names
-        .filter(|name| name.starts_with("set-aside-"))
+    let entries = entries.flatten().map(|entry| {
+        let made = entry.metadata().unwrap().modified().unwrap();
+        (entry.file_name().into_string().unwrap(), made)
+    });
+    let mut aside: Vec<_> = entries
+        .filter(|(name, _)| name.starts_with("set-aside-"))
         .collect();
-    names.sort();
-    names
+    aside.sort();
+    aside
 }
 
 /// Damages one file in one way; says how.
@@ -127,7 +133,12 @@ fn damage_kind(data: &Path, kind: Kind, dice: &mut Dice) -> Vec<String> {
 }
 
 /// What was set aside is said in one line, and only the latest is kept.
-fn told_of_set_aside(said: &Said, process: &Process, before: &[String], data: &Path) -> bool {
+fn told_of_set_aside(
+    said: &Said,
+    process: &Process,
+    before: &[(String, SystemTime)],
+    data: &Path,
+) -> bool {
     let after = set_aside(data);
     assert!(after.len() <= 1, "only the latest is kept: {after:?}");
     let lines = said.lines(process);
@@ -151,7 +162,7 @@ async fn damage_between_kills_costs_entries_and_never_an_answer_or_a_start() {
     let mut siege = Siege::begin().await;
     let data = siege.proxy.path("data");
     let (mut corrupt, mut asides) = (0.0, 0);
-    println!("round  kind      start ms  hits of asked  set aside  corrupt  writable  damage");
+    println!("round  kind      start ms  hits of asked  set aside  counted  writable  damage");
     for round in 0..rounds {
         let kind = KINDS[round % KINDS.len()];
         let moment = ms(100 + siege.dice.roll(500));
@@ -168,16 +179,16 @@ async fn damage_between_kills_costs_entries_and_never_an_answer_or_a_start() {
         let (hits, asked) = siege.check().await;
         siege.serves().await;
         let metrics = siege.proxy.metrics().await;
-        corrupt += metrics.value(CORRUPT);
+        corrupt += damage_counted(&metrics);
         println!(
             "{round:>5}  {:<8}  {start:>8}  {hits:>5} of {asked:<5}  {aside:>9}  {:>7}  {:>8}",
             format!("{kind:?}"),
-            metrics.value(CORRUPT),
+            damage_counted(&metrics),
             metrics.value(super::full::WRITABLE),
         );
     }
     println!(
-        "{rounds} rounds: {} hits, all true; {asides} set aside, {corrupt} records corrupt",
+        "{rounds} rounds: {} hits, all true; {asides} set aside, {corrupt} damaged reads counted",
         siege.hits
     );
     assert!(
@@ -220,8 +231,8 @@ async fn a_flipped_bit_in_an_answer_is_a_miss_and_is_counted() {
     assert!(damaged > 0, "no file holds the answers");
     proxy.start_again().await;
     let hits = hits_among(&proxy, questions.clone()).await.len();
-    let counted = proxy.metrics().await.value(CORRUPT);
-    println!("{hits} of 60 are left, {counted} were counted as corrupt");
+    let counted = damage_counted(&proxy.metrics().await);
+    println!("{hits} of 60 are left, {counted} were counted as damaged");
     assert!(
         hits < 60,
         "the damage cost nothing: the test damages the wrong bytes"
@@ -250,9 +261,10 @@ async fn a_database_that_does_not_open_is_set_aside_and_said_once() {
     assert!(told_of_set_aside(&said, &proxy.process, &[], &data));
     let first = set_aside(&data);
     let line = said.only_line(&proxy.process, "what was set aside");
-    assert!(line.contains(&first[0]), "where it is: {line}");
+    assert!(line.contains(&first[0].0), "where it is: {line}");
     assert!(
-        store_files(&data.join(&first[0])).is_empty() && !files(&data.join(&first[0])).is_empty(),
+        store_files(&data.join(&first[0].0)).is_empty()
+            && !files(&data.join(&first[0].0)).is_empty(),
         "what was set aside is there to look at"
     );
     // It starts empty and keeps what is asked now.

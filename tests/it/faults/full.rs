@@ -49,6 +49,10 @@ pub async fn load_until_unwritable(proxy: &Proxy, first: u64, last: u64) -> u64 
         assert!(next < last, "{} answers were written", next - first);
         ask_truly(proxy, 8, (next..next + 40).map(question)).await;
         next += 40;
+        // What is asked must not run away from what is written.
+        proxy
+            .falls_to("llm_cache_store_write_queue_bytes", 0.0)
+            .await;
     }
     next
 }
