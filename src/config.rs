@@ -24,7 +24,7 @@ mod tests;
 mod units;
 mod yaml;
 
-pub use build::{APIS, Secret};
+pub use build::{APIS, NAMESPACE_LEN_MAX, Secret, is_namespace};
 pub use error::{ConfigError, Errors, Place};
 pub use file::{Abandoned, Durability, Keep, LogFormat, Retries, Scope};
 

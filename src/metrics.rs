@@ -44,6 +44,8 @@ pub struct Metrics {
     pub followers: IntGauge,
     /// Bytes waiting for the writer.
     pub store_write_queue_bytes: IntGauge,
+    /// Answers and removals waiting for the writer.
+    pub store_write_queue_entries: IntGauge,
     /// Records written to disk.
     pub store_writes: IntCounter,
     /// Records that did not pass their checks when read.
@@ -185,6 +187,11 @@ impl Metrics {
                 r,
                 "store_write_queue_bytes",
                 "Bytes of answers waiting to be written to disk.",
+            )?,
+            store_write_queue_entries: gauge(
+                r,
+                "store_write_queue_entries",
+                "Answers to be written to disk, and removals from it, that wait.",
             )?,
             store_writes: counter(r, "store_writes_total", "Answers written to disk.")?,
             store_corrupt_records: counter(

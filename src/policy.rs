@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::api::Form;
+use crate::config::{NAMESPACE_LEN_MAX, is_namespace};
 
 pub mod freshness;
 
@@ -32,7 +33,7 @@ const HOP_BY_HOP: &[&str] = &[
 ];
 
 /// What a request says about how the cache may answer it (RFC 9111 §5.2.1).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequestControl {
     /// Do not answer from the store; the new answer replaces the old one.
     pub no_cache: bool,
@@ -46,11 +47,18 @@ pub struct RequestControl {
     pub ttl: Option<Duration>,
     /// The client asks once more by itself.
     pub retries: bool,
+    /// The part of the cache that is asked and that the answer goes into, for operators to tell
+    /// apart.
+    pub namespace: Option<Box<str>>,
 }
 
 /// The header in which a client says for how long its answer is to be fresh: seconds, or a duration
 /// such as `10m`.
 pub const TTL_HEADER: &str = "x-llm-cache-ttl";
+/// The header in which a client names a namespace.
+pub const NAMESPACE_HEADER: &str = "x-llm-cache-namespace";
+/// What clients say to this server alone; no upstream gets it.
+pub const CONTROL_HEADERS: &[&str] = &[TTL_HEADER, NAMESPACE_HEADER];
 /// The header in which the SDKs of OpenAI and Anthropic count their retries.
 const RETRY_HEADER: &str = "x-stainless-retry-count";
 
@@ -64,6 +72,7 @@ impl RequestControl {
                 format!("{TTL_HEADER} is not a duration: write seconds, or e.g. 90s, 10m, 12h")
             })?),
         };
+        control.namespace = namespace(headers)?;
         let count = headers.get(RETRY_HEADER).and_then(|v| v.to_str().ok());
         control.retries = count.is_some_and(|count| count.trim() != "0");
         Ok(control)
@@ -99,6 +108,25 @@ impl RequestControl {
         let limits = self.max_age.into_iter().chain(oldest);
         !self.no_cache && limits.min().is_none_or(|max| age_secs <= max)
     }
+}
+
+/// A name that cannot be used is refused and not ignored: what is meant to be apart would be mixed.
+fn namespace(headers: &HeaderMap) -> Result<Option<Box<str>>, String> {
+    let mut values = headers.get_all(NAMESPACE_HEADER).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(format!("{NAMESPACE_HEADER} is there twice: send it once"));
+    }
+    let name = value.to_str().ok().filter(|name| is_namespace(name));
+    let name = name.ok_or_else(|| {
+        format!(
+            "{NAMESPACE_HEADER} is not a name: write 1 to {NAMESPACE_LEN_MAX} letters (a to z, A to Z), \
+             digits, dots, dashes or underscores"
+        )
+    })?;
+    Ok(Some(name.into()))
 }
 
 fn read_ttl(value: &HeaderValue) -> Option<Duration> {
@@ -249,6 +277,40 @@ mod tests {
     }
 
     #[test]
+    fn a_namespace_is_a_name_or_refused() {
+        let of = |values: &[&'static [u8]]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                let value = HeaderValue::from_bytes(value).unwrap();
+                headers.append(NAMESPACE_HEADER, value);
+            }
+            RequestControl::of(&headers).map(|control| control.namespace)
+        };
+        assert_eq!(of(&[]), Ok(None));
+        const LONGEST: &[u8] = &[b'a'; NAMESPACE_LEN_MAX];
+        const TOO_LONG: &[u8] = &[b'a'; NAMESPACE_LEN_MAX + 1];
+        for good in [&b"evals"[..], b"A.b_c-9", b".", b"-", LONGEST] {
+            let name = str::from_utf8(good).unwrap();
+            assert_eq!(of(&[good]), Ok(Some(name.into())));
+        }
+        for bad in [
+            &b""[..],
+            b"a b",
+            b"a/b",
+            b"a,b",
+            b"\"a\"",
+            b"caf\xc3\xa9",
+            b"\xff",
+            TOO_LONG,
+        ] {
+            let message = of(&[bad]).unwrap_err();
+            assert!(message.contains("1 to 64 letters"), "{message}");
+        }
+        let message = of(&[b"a", b"a"]).unwrap_err();
+        assert!(message.contains("send it once"), "{message}");
+    }
+
+    #[test]
     fn a_retry_says_so() {
         for (value, retries) in [("0", false), ("1", true), ("2", true), ("x", true)] {
             let mut headers = HeaderMap::new();
@@ -259,21 +321,21 @@ mod tests {
 
     #[test]
     fn request_directives() {
-        let none = RequestControl::default();
+        let none = RequestControl::default;
         for (value, expected) in [
-            ("", none),
+            ("", none()),
             (
                 "no-cache",
                 RequestControl {
                     no_cache: true,
-                    ..none
+                    ..none()
                 },
             ),
             (
                 "No-Store",
                 RequestControl {
                     no_store: true,
-                    ..none
+                    ..none()
                 },
             ),
             (
@@ -281,31 +343,31 @@ mod tests {
                 RequestControl {
                     max_age: Some(5),
                     only_if_cached: true,
-                    ..none
+                    ..none()
                 },
             ),
             (
                 "max-age=\"7\"",
                 RequestControl {
                     max_age: Some(7),
-                    ..none
+                    ..none()
                 },
             ),
             (
                 "max-age=soon",
                 RequestControl {
                     no_cache: true,
-                    ..none
+                    ..none()
                 },
             ),
             (
                 "max-age",
                 RequestControl {
                     no_cache: true,
-                    ..none
+                    ..none()
                 },
             ),
-            ("no-transform", none),
+            ("no-transform", none()),
         ] {
             assert_eq!(control(value), expected, "{value}");
         }

@@ -43,7 +43,7 @@ use crate::cache::storage::cache_key;
 use crate::config::{Abandoned, Limits, Retries, Scope};
 use crate::error::ApiError;
 use crate::metrics::{Outcome, UpstreamErrorKind};
-use crate::policy::TTL_HEADER;
+use crate::policy::CONTROL_HEADERS;
 use crate::policy::freshness::FreshnessRules;
 use crate::route::Router;
 use crate::trace::Traces;
@@ -297,7 +297,9 @@ impl ProxyHttp for LlmProxy {
             return Ok(());
         };
         target.call.pass_on(request);
-        request.remove_header(TTL_HEADER);
+        for name in CONTROL_HEADERS {
+            request.remove_header(*name);
+        }
         target
             .upstream
             .address_request(request, &target.rest, target.query.as_deref(), target.api)

@@ -11,7 +11,7 @@ use log::LevelFilter;
 use super::error::Problems;
 use super::file::{self, File, LogLevel};
 use super::path::Path;
-use super::units::{Bytes, Span};
+use super::units::{Bytes, List, Span};
 use super::{Config, Limits, Log, Server, Store, Tracing};
 
 mod cache;
@@ -26,6 +26,8 @@ pub use secret::Secret;
 const THREADS_MAX: usize = 1024;
 /// The most fills in flight: each costs memory, and a socket to the upstream.
 const FILLS_MAX: usize = 1_000_000;
+/// The longest name of a namespace, in bytes.
+pub const NAMESPACE_LEN_MAX: usize = 64;
 
 /// Builds the configuration. What is wrong goes to `problems`; the configuration is good only if
 /// there are none.
@@ -143,8 +145,36 @@ fn store(file: &file::Store, problems: &mut Problems) -> Store {
             Bytes::tib(1),
         )),
         durability: file.durability,
-        pinned: file.pinned.clone(),
+        pinned: namespaces(&file.pinned, &path("pinned"), problems),
     }
+}
+
+/// Whether a text can be the name of a namespace: `A-Z a-z 0-9 . _ -`, not empty, not too long.
+pub fn is_namespace(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=NAMESPACE_LEN_MAX).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+fn namespaces(list: &List<String>, path: &Path, problems: &mut Problems) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for (index, slot) in list.0.iter().enumerate() {
+        let path = path.item(index);
+        match slot.as_deref() {
+            None | Some("") => problems.report(&path, "an empty entry"),
+            Some(name) if !is_namespace(name) => {
+                let message = format!(
+                    "`{name}` is not a namespace: 1 to {NAMESPACE_LEN_MAX} letters (a to z, A to Z), digits, \
+                     dots, dashes, underscores"
+                );
+                problems.report(&path, message);
+            }
+            Some(name) if names.iter().any(|other| other == name) => {
+                problems.report(&path, format!("`{name}` is listed already"));
+            }
+            Some(name) => names.push(name.to_owned()),
+        }
+    }
+    names
 }
 
 fn log(file: &file::Log) -> Log {

@@ -301,14 +301,15 @@ pub struct Store {
     pub path: PathBuf,
     /// Memory for the answers used most.
     pub memory_bytes_max: Bytes,
-    /// Disk for all answers; beyond that the oldest go.
+    /// Disk for all answers; beyond that those go that have not been used for longest. At least 16MiB.
     pub disk_bytes_max: Bytes,
     /// Memory for answers on their way to the disk; beyond that new ones are not written.
     pub write_queue_bytes_max: Bytes,
     /// What a stored answer survives.
     pub durability: Durability,
-    /// Namespaces (see `x-llm-cache-namespace`) whose entries are not evicted; half of the disk at most.
-    pub pinned: Vec<String>,
+    /// Namespaces (`x-llm-cache-namespace`) whose entries are not evicted, as long as they take less than
+    /// half of the disk.
+    pub pinned: List<String>,
 }
 
 /// What a stored answer survives. A clean end always keeps everything.
@@ -443,7 +444,7 @@ impl Default for Store {
             disk_bytes_max: Bytes::gib(20),
             write_queue_bytes_max: Bytes::mib(64),
             durability: Durability::default(),
-            pinned: Vec::new(),
+            pinned: List::default(),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::serve::Visit;
 use crate::api::{Question, Variant};
 use crate::config::Scope;
 use crate::key::{Key, KeyParts};
-use crate::policy;
+use crate::policy::{self, NAMESPACE_HEADER};
 use crate::store::about::About;
 use crate::tenant::{self, Tenant};
 use crate::upstream::Upstream;
@@ -24,6 +24,7 @@ pub struct Keys {
     query: String,
     headers: Vec<(&'static str, Vec<u8>)>,
     body: [u8; 32],
+    namespace: Option<Box<str>>,
 }
 
 impl Keys {
@@ -52,6 +53,14 @@ impl Keys {
             values.map(move |value| (name, value.as_bytes().to_vec()))
         };
         let query = visit.query.as_deref();
+        let mut in_key: Vec<_> = key_headers.iter().flat_map(|name| values(name)).collect();
+        // Behind the others, and only if there is one: without it a key is what it always was.
+        let namespace = visit.control.namespace.clone();
+        in_key.extend(
+            namespace
+                .iter()
+                .map(|name| (NAMESPACE_HEADER, name.as_bytes().to_vec())),
+        );
         Ok(Keys {
             tenant: match proxy.scope {
                 Scope::Credential => visit.tenant,
@@ -64,8 +73,9 @@ impl Keys {
             query: query
                 .and_then(tenant::without_credentials)
                 .unwrap_or_default(),
-            headers: key_headers.iter().flat_map(|name| values(name)).collect(),
+            headers: in_key,
             body,
+            namespace,
         })
     }
 
@@ -74,7 +84,8 @@ impl Keys {
         let question = self.with("", &self.body);
         let question = *question.as_bytes().first_chunk().unwrap_or(&[0; 8]);
         let tenant = self.tenant.beginning();
-        Arc::new(About::new(&self.api, model, None, tenant, question))
+        let namespace = self.namespace.as_deref();
+        Arc::new(About::new(&self.api, model, namespace, tenant, question))
     }
 
     /// The key of the answer in one form.

@@ -4,13 +4,12 @@
 //! question.
 
 use super::record::{Reader, RecordError};
+use crate::config::NAMESPACE_LEN_MAX;
 
 /// Bytes of a model's name that are kept; longer names are cut.
 const MODEL_LEN_MAX: usize = 128;
 /// Bytes of an API's label that are kept; all of ours are shorter.
 const API_LEN_MAX: usize = 64;
-/// Longest name of a namespace, in bytes.
-pub const NAMESPACE_LEN_MAX: usize = 64;
 
 /// What an entry is about.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -81,6 +80,8 @@ impl About {
 
 /// The longest beginning of a text with at most so many bytes.
 fn cut(text: &str, len_max: usize) -> &str {
-    text.get(..text.floor_char_boundary(len_max))
-        .unwrap_or(text)
+    let fits = |end: &usize| *end <= len_max;
+    let ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
+    let end = ends.take_while(fits).last().unwrap_or(0);
+    text.get(..end).unwrap_or_default()
 }

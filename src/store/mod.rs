@@ -135,9 +135,20 @@ impl Store {
 
     /// Looks in memory only; never blocks.
     pub fn get_hot(&self, key: &Key) -> Option<Arc<Record>> {
-        let record = self.hot.get(key).or_else(|| self.writer.pending(key))?;
-        // A purge of a part takes what it covers out of memory; one of everything leaves it here.
-        (record.generation >= self.disk.purges().floor()).then_some(record)
+        // A purge of a part takes what it covers out of the hot tier; one of everything leaves it
+        // there.
+        let counts = |record: &Arc<Record>| record.generation >= self.disk.purges().floor();
+        self.hot
+            .get(key)
+            .filter(counts)
+            .or_else(|| self.pending(key).flatten())
+    }
+
+    /// What waits to be written: `Some(None)` if it is purged, and what the disk has out of date.
+    fn pending(&self, key: &Key) -> Option<Option<Arc<Record>>> {
+        let record = self.writer.pending(key)?;
+        let purged = self.disk.purges().cover_record(&record);
+        Some((!purged).then_some(record))
     }
 
     /// Looks in memory, then on disk. Whatever goes wrong is a miss. The disk is only touched on
@@ -147,7 +158,7 @@ impl Store {
         if let Some(record) = self.get_hot(key) {
             return Some((record, Tier::Memory));
         }
-        if self.writer.is_superseded(key) {
+        if self.writer.is_superseded(key) || self.pending(key).is_some_and(|p| p.is_none()) {
             return None;
         }
         let found = match self.disk.probe(key) {
@@ -244,6 +255,9 @@ impl Store {
             .store_write_queue_bytes
             .set(self.writer.queued_bytes() as i64);
         metrics
+            .store_write_queue_entries
+            .set(self.writer.queued() as i64);
+        metrics
             .store_database_memory_bytes
             .set(saturated(self.disk.memory_bytes()));
         let age_ms = self
@@ -253,18 +267,16 @@ impl Store {
         metrics
             .store_oldest_entry_seconds
             .set(saturated(age_ms / 1000));
-        let property = |gauge: &prometheus::IntGauge, name| {
-            gauge.set(saturated(self.disk.property(name)));
-        };
-        property(
-            &metrics.store_compaction_pending_bytes,
-            "rocksdb.estimate-pending-compaction-bytes",
-        );
-        property(&metrics.store_write_stalled, "rocksdb.is-write-stopped");
-        property(
-            &metrics.store_background_errors,
-            "rocksdb.background-errors",
-        );
+        let pending = self
+            .disk
+            .property("rocksdb.estimate-pending-compaction-bytes");
+        metrics
+            .store_compaction_pending_bytes
+            .set(saturated(pending));
+        let stalled = self.disk.whole_property("rocksdb.is-write-stopped");
+        metrics.store_write_stalled.set(saturated(stalled));
+        let errors = self.disk.whole_property("rocksdb.background-errors");
+        metrics.store_background_errors.set(saturated(errors));
     }
 
     /// Writes what is queued and closes the database. Blocks; look-ups afterwards see memory only.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use llm_cache_server::config::Durability;
 use llm_cache_server::key::Key;
 use llm_cache_server::metrics::Metrics;
 use llm_cache_server::store::record::Record;
@@ -32,6 +33,9 @@ async fn age(proxy: &Proxy, keys: &[Key], expired_ms_ago: u64) {
         memory_bytes_max: 64 << 20,
         disk_bytes_max: 1 << 30,
         write_queue_bytes_max: 16 << 20,
+        durability: Durability::Process,
+        pinned: Vec::new(),
+        stale_max: Duration::ZERO,
     };
     let store = Store::open(&options, Arc::new(Metrics::new().unwrap())).unwrap();
     for key in keys {

@@ -29,6 +29,7 @@ mod judging;
 mod key;
 mod key_table;
 mod layers;
+mod namespaces;
 mod queries;
 mod readers;
 mod reference;

@@ -18,8 +18,11 @@ const OF_PROMETHEUS: &[&str] = &["up", "ALERTS"];
 /// Labels whose every value the story below brings about, so that a misspelt one is found.
 const CLOSED: &[&str] = &["outcome", "tier", "kind"];
 
-/// And this one, whose values are all there from the start.
-const DROPPED: (&str, &str) = ("llm_cache_store_writes_dropped_total", "reason");
+/// And of these, whose values are all there from the start.
+const REASONS: &[&str] = &[
+    "llm_cache_store_writes_dropped_total",
+    "llm_cache_store_removed_total",
+];
 
 /// One query and where it stands.
 struct Query {
@@ -342,7 +345,7 @@ impl Check<'_> {
             }
             return;
         };
-        let closed = CLOSED.contains(&label) || (name, label) == DROPPED;
+        let closed = CLOSED.contains(&label) || label == "reason" && REASONS.contains(&name);
         if !closed || matcher.value.contains('$') {
             return;
         }

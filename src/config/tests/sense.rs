@@ -1,5 +1,6 @@
 //! What parses and yet makes no sense, alone or together with something else.
 
+use super::super::Durability;
 use super::*;
 
 #[test]
@@ -29,6 +30,7 @@ fn sizes_and_durations_need_sense_and_a_unit() {
         ("limits", "body_bytes_max", "-5", "expected a size such as"),
         ("limits", "fills_max", "0", "not between 1 and"),
         ("store", "memory_bytes_max", "15MiB", "at least 16MiB"),
+        ("store", "disk_bytes_max", "15MiB", "at least 16MiB"),
         ("store", "disk_bytes_max", "lots", "not a size"),
         ("store", "disk_bytes_max", "2000TiB", "at most 1024TiB"),
         ("store", "write_queue_bytes_max", "1KiB", "at least 64KiB"),
@@ -65,6 +67,46 @@ fn sizes_and_durations_need_sense_and_a_unit() {
     }
     good(&file("server", "shutdown_deadline", "0s"), &[]);
     good(&file("cache", "error_linger", "0ms"), &[]);
+}
+
+#[test]
+fn pinned_namespaces_have_names() {
+    let file = |pinned: &str| format!("{SHORTEST}store: {{pinned: {pinned}}}");
+    for (pinned, names) in [
+        ("[]", &[][..]),
+        ("evals", &["evals"]),
+        ("[evals, CI.nightly_2-b]", &["evals", "CI.nightly_2-b"]),
+    ] {
+        assert_eq!(good(&file(pinned), &[]).store.pinned, names);
+    }
+    let (long, words) = ("a".repeat(65), "is not a namespace: 1 to 64 letters");
+    bad(
+        &file(&format!("[a, 'a b', '', ~, a/b, a, ü, {long}]")),
+        &[],
+        &[
+            ("2:21 store.pinned[1]", words),
+            ("2:28 store.pinned[2]", "an empty entry"),
+            ("2:32 store.pinned[3]", "an empty entry"),
+            ("2:35 store.pinned[4]", words),
+            ("2:40 store.pinned[5]", "`a` is listed already"),
+            ("2:43 store.pinned[6]", words),
+            ("2:46 store.pinned[7]", words),
+        ],
+    );
+}
+
+#[test]
+fn what_answers_survive_is_one_of_three_words() {
+    let file = |word: &str| format!("{SHORTEST}store:\n  durability: {word}");
+    for (word, expected) in [
+        ("none", Durability::None),
+        ("process", Durability::Process),
+        ("power", Durability::Power),
+    ] {
+        assert_eq!(good(&file(word), &[]).store.durability, expected);
+    }
+    let words = "`disk` is none of: none, process, power";
+    bad(&file("disk"), &[], &[("3:15 store.durability", words)]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::super::file::{File, Price, Rule, Tls, Tracing, Upstream};
 use super::super::units::{List, Span};
-use super::super::{Abandoned, Keep, LogFormat, Retries, Scope, schema};
+use super::super::{Abandoned, Durability, Keep, LogFormat, Retries, Scope, schema};
 use super::*;
 
 /// The upstreams of the shipped file, and nothing else.
@@ -103,6 +103,10 @@ fn the_defaults_are_those_that_were_promised() {
         (20 << 30, 64 << 20)
     );
     assert_eq!(
+        (store.durability, store.pinned),
+        (Durability::Process, vec![])
+    );
+    assert_eq!(
         (config.log.format, config.log.level),
         (LogFormat::Text, log::LevelFilter::Info)
     );
@@ -191,7 +195,7 @@ fn schema_and_shipped_file_know_every_key() {
     let schema = schema();
     let mut keys = Vec::new();
     described(&every_key(), &schema, &schema, &mut keys);
-    assert_eq!(keys.len(), 64);
+    assert_eq!(keys.len(), 66);
     for key in keys {
         assert!(
             DEFAULT_YAML.contains(&format!("{key}: "))

@@ -31,6 +31,9 @@ pub struct Change<'a> {
     pointed: HashMap<Key, Option<Segment>>,
     touched: BTreeSet<Segment>,
     removed: Vec<Segment>,
+    /// Nothing is new in it: it goes past the log, and what it was copied from stays until the tables
+    /// have it.
+    copies: bool,
 }
 
 impl<'a> Change<'a> {
@@ -53,7 +56,15 @@ impl<'a> Change<'a> {
             pointed: HashMap::new(),
             touched: BTreeSet::new(),
             removed: Vec::new(),
+            copies: false,
         }
+    }
+
+    /// A change that only moves entries or takes them out of the index. It is written once instead of
+    /// twice.
+    pub fn of_copies(mut self) -> Change<'a> {
+        self.copies = true;
+        self
     }
 
     /// Adds an entry at the end of a queue; what its key pointed to before no longer counts.
@@ -122,6 +133,13 @@ impl<'a> Change<'a> {
     /// Hands everything over, and then removes the files of the segments that were forgotten.
     pub fn commit(mut self) -> Result<(), rocksdb::Error> {
         self.write()?;
+        if self.copies {
+            let data = Queue::ALL.map(|queue| self.families.data(queue));
+            for family in data.into_iter().chain([self.families.index]) {
+                self.db.flush_cf(family)?;
+            }
+            self.db.flush()?;
+        }
         for segment in std::mem::take(&mut self.removed) {
             self.table.remove(segment);
             let (begin, end) = segment.range();
@@ -182,14 +200,18 @@ impl<'a> Change<'a> {
             return Ok(());
         }
         let batch = std::mem::take(&mut self.batch);
-        self.db.write_opt(batch, &write_options(self.durability))?;
+        let durability = match self.copies {
+            true => Durability::None,
+            false => self.durability,
+        };
+        self.db.write_opt(batch, &write_options(durability))?;
         self.pointed.clear();
         Ok(())
     }
 }
 
 /// How safe a write is before it counts as done.
-pub fn write_options(durability: Durability) -> WriteOptions {
+fn write_options(durability: Durability) -> WriteOptions {
     let mut options = WriteOptions::default();
     match durability {
         Durability::None => options.disable_wal(true),

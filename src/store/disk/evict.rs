@@ -6,19 +6,25 @@
 //! segment of the main queue goes, what was used since goes round once more. One long scan therefore
 //! passes through the small queue and leaves the main one alone.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use rocksdb::{DB, IteratorMode, ReadOptions};
 
 use super::Disk;
 use super::change::Change;
 use super::layout::{Families, Kind, Queue, Row, Segment, data_key, kind_prefix, read_data_key};
+use super::options::Sizes;
 use crate::key::Key;
 use crate::metrics::Removal;
 
 /// Share of all bytes that entries on probation may take, in per cent. A tenth is usual; entries here
 /// have been through the hot tier before, which is where a second use shows first.
 const PROBATION_PERCENT: u64 = 5;
-/// Of a segment at most this much is copied, in per cent of its bytes, so that there is progress.
-const SURVIVORS_PERCENT: u64 = 75;
+/// Bytes that may be copied for each byte that goes, in the long run, so that there is progress even if
+/// everything is used.
+const COPIED_PER_REMOVED: u64 = 3;
+/// Segments that may be copied whole before that counts.
+const COPIED_AT_ONCE: u64 = 8;
 /// Of the bound, pinned namespaces get this much at most, in per cent; what is beyond it is evicted like
 /// everything else.
 const PINNED_PERCENT: u64 = 50;
@@ -79,21 +85,23 @@ impl Disk {
         let pinned_max = self.sizes.disk_bytes_max / 100 * PINNED_PERCENT;
         let pins_fit = table.pinned_bytes() <= pinned_max;
         let segment_bytes = table.get(segment).map_or(0, |totals| totals.bytes);
-        let mut change = self.change(&db, families, &mut table);
+        let mut change = self.change(&db, families, &mut table).of_copies();
         // The newest of its queue may still have entries where they cannot be removed as files.
         change.seal(segment)?;
         let (mut live, mut gone) = self.candidates(&db, families, &change, segment, now_ms)?;
         // Pinned ones first, then those that were used most.
         live.sort_by_key(|c| std::cmp::Reverse((c.pinned && pins_fit, c.uses)));
-        let mut room = segment_bytes / 100 * SURVIVORS_PERCENT;
+        let mut copied = 0;
+        let may_copy = self.may_copy.load(Relaxed);
         for candidate in live {
             let bytes = u64::from(candidate.row.bytes);
-            let kept = (candidate.uses > 0 || (candidate.pinned && pins_fit)) && bytes <= room;
+            let used = candidate.uses > 0 && copied + bytes <= may_copy;
+            let kept = used || (candidate.pinned && pins_fit);
             if !kept || !self.copy(&db, families, &mut change, segment, &candidate)? {
                 gone.push((candidate, Removal::Evicted));
                 continue;
             }
-            room -= bytes;
+            copied += bytes;
             let uses = match segment.queue() {
                 Queue::Probation => 0,
                 Queue::Main => candidate.uses.saturating_sub(1),
@@ -116,6 +124,10 @@ impl Disk {
         change.forget(segment);
         change.commit()?;
         self.adopt(table);
+        let removed = segment_bytes.saturating_sub(copied);
+        let may_copy = may_copy.saturating_sub(copied) + removed * COPIED_PER_REMOVED;
+        self.may_copy
+            .store(may_copy.min(copied_at_once(&self.sizes)), Relaxed);
         for (_, why) in gone {
             self.metrics.store_removed(why).inc();
         }
@@ -204,6 +216,11 @@ impl Disk {
     fn is_over(&self, expires_ms: u64, now_ms: u64) -> bool {
         expires_ms.saturating_add(self.stale_max_ms) < now_ms
     }
+}
+
+/// Bytes that may be copied before anything has been removed.
+pub fn copied_at_once(sizes: &Sizes) -> u64 {
+    sizes.segment_bytes * COPIED_AT_ONCE
 }
 
 impl Candidate {

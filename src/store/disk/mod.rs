@@ -38,6 +38,8 @@ mod table;
 
 pub use open::read_only;
 pub use purging::Pass;
+#[cfg(test)]
+pub use size::bytes_below;
 pub use table::Table;
 
 /// How long the last look-ups may take before a database is closed.
@@ -75,6 +77,8 @@ pub struct Disk {
     table: Mutex<Table>,
     uses: Uses,
     ghosts: Mutex<Ghosts>,
+    /// Bytes that may be copied before more has gone.
+    may_copy: AtomicU64,
     purges: Purges,
     /// Held while purges are written down.
     remembering: Mutex<()>,
@@ -271,7 +275,8 @@ impl Disk {
     fn drop_last(&self, db: Arc<DB>) {
         let deadline = Instant::now() + LAST_READERS_MAX;
         while Arc::strong_count(&db) > 1 && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(1));
+            // The writer's own thread, or the last one of the server.
+            std::thread::park_timeout(Duration::from_millis(1));
         }
     }
 
@@ -298,6 +303,11 @@ impl Disk {
 
     fn is_pinned(&self, about: &About) -> bool {
         self.pinned.iter().any(|name| **name == *about.namespace)
+    }
+
+    /// Bytes that may be written before there is a look at the room they take.
+    pub fn batch_bytes(&self) -> usize {
+        self.sizes.batch_bytes()
     }
 
     /// Bytes that are written to disk in one go.

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use parking_lot::{Mutex, RwLock};
 use rocksdb::{DB, Options};
 
+use super::evict::copied_at_once;
 use super::layout::{
     CF_INDEX, CF_MAIN, CF_PROBATION, FORMAT, FORMAT_KEY, Families, Queue, SEGMENT_PREFIX, Segment,
     Totals,
@@ -81,6 +82,7 @@ impl Disk {
             stale_max_ms: u64::try_from(options.stale_max.as_millis()).unwrap_or(u64::MAX),
             db: RwLock::new(Some(Arc::new(db))),
             table: Mutex::default(),
+            may_copy: copied_at_once(&sizes).into(),
             purges: loaded.purges,
             remembering: Mutex::default(),
             entries: 0.into(),

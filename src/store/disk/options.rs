@@ -63,6 +63,20 @@ impl Sizes {
     }
 }
 
+impl Sizes {
+    /// Bytes after which the list of files is written anew; for a moment there are two.
+    fn manifest_bytes(&self) -> usize {
+        let part = (self.disk_bytes_max / 256).clamp(64 << 10, 4 << 20);
+        usize::try_from(part).unwrap_or(usize::MAX)
+    }
+
+    /// Bytes that may be handed over before there is a look at the room they take.
+    pub fn batch_bytes(&self) -> usize {
+        let part = (self.segment_bytes / 4).min(4 << 20);
+        usize::try_from(part).unwrap_or(usize::MAX)
+    }
+}
+
 /// What all column families share.
 pub struct Shared {
     /// Blocks, blobs, filters, indexes and, as a charge, memtables: one budget for all.
@@ -101,9 +115,9 @@ pub fn database(sizes: &Sizes, shared: &Shared, durability: Durability) -> Optio
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     // Space that is reserved counts as taken.
     options.set_manifest_preallocation_size(64 << 10);
-    options.set_max_manifest_file_size(1 << 20);
+    options.set_max_manifest_file_size(sizes.manifest_bytes());
     options.set_keep_log_file_num(2);
-    options.set_max_log_file_size(256 << 10);
+    options.set_max_log_file_size(64 << 10);
     options.set_stats_dump_period_sec(0);
     options.set_log_level(LogLevel::Error);
     // Without a log, families are flushed together, or the index would point to nothing.

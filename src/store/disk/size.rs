@@ -39,6 +39,14 @@ impl Disk {
         Ok(self.bytes() <= self.sizes.disk_bytes_max)
     }
 
+    /// A number that RocksDB keeps for the database as a whole, which it hands out with any column
+    /// family, and counts in the default one.
+    pub fn whole_property(&self, name: &str) -> u64 {
+        let db = self.db();
+        let value = db.and_then(|db| db.property_int_value(name).ok().flatten());
+        value.unwrap_or_default()
+    }
+
     /// Sums up what the files take. Blocks.
     pub fn look_at_files(&self) {
         match bytes_below(&self.path) {

@@ -6,6 +6,14 @@ fn record() -> Record {
         key: Key::from_bytes([7; 32]),
         stored_ms: 1_000,
         expires_ms: 9_000,
+        generation: 3,
+        about: Arc::new(About::new(
+            "chat",
+            Some("gpt-4o"),
+            Some("evals"),
+            [1; 8],
+            [2; 8],
+        )),
         status: 200,
         stream: true,
         headers: vec![(
@@ -61,8 +69,8 @@ fn every_cut_is_noticed() {
 #[test]
 fn another_format_version_says_so() {
     let mut bytes = record().encode();
-    bytes[4] = 2;
-    assert_eq!(Record::decode(&bytes), Err(RecordError::Version(2)));
+    bytes[4] = 1;
+    assert_eq!(Record::decode(&bytes), Err(RecordError::Version(1)));
 }
 
 proptest! {
@@ -71,6 +79,9 @@ proptest! {
         key in any::<[u8; 32]>(),
         stored_ms in any::<u64>(),
         expires_ms in any::<u64>(),
+        generation in any::<u64>(),
+        names in proptest::collection::vec("\\PC{0,60}", 3),
+        digests in any::<[[u8; 8]; 2]>(),
         status in 200u16..300,
         stream in any::<bool>(),
         body in proptest::collection::vec(any::<u8>(), 0..4096),
@@ -82,8 +93,10 @@ proptest! {
             .map(|v| (HeaderName::from_static("x-test"), HeaderValue::from_str(v).unwrap()))
             .collect();
         let chunks = vec![Chunk { end: body.len() as u32, at_ms: 1 }];
+        let [tenant, question] = digests;
+        let about = Arc::new(About::new(&names[0], Some(&names[1]), Some(&names[2]), tenant, question));
         let record = Record {
-            key: Key::from_bytes(key), stored_ms, expires_ms, status, stream, headers,
+            key: Key::from_bytes(key), stored_ms, expires_ms, generation, about, status, stream, headers,
             body: body.into(), chunks, usage,
         };
         prop_assert_eq!(Record::decode(&record.encode()), Ok(record));

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use crate::key::Key;
 use crate::store::record::Record;
 
-/// A batch is written once it is this large, or once the queue is empty.
-const BATCH_BYTES: usize = 4 << 20;
+/// A batch is written once it has so many entries, or enough bytes, or once the queue is empty.
 const BATCH_LEN: usize = 512;
 
 /// What the queue holds.
@@ -29,10 +28,21 @@ pub struct Batch {
     pub deletes: HashSet<Key>,
     /// Every record taken from the queue, to be released once the batch is through.
     pub taken: Vec<Arc<Record>>,
+    /// Commands taken from the queue.
+    pub commands: usize,
     bytes: usize,
+    bytes_max: usize,
 }
 
 impl Batch {
+    /// An empty one, full from so many bytes on.
+    pub fn new(bytes_max: usize) -> Batch {
+        Batch {
+            bytes_max,
+            ..Batch::default()
+        }
+    }
+
     /// Takes a command in; false if it was the last one.
     pub fn take(&mut self, command: Command) -> bool {
         match command {
@@ -48,12 +58,13 @@ impl Batch {
             }
             Command::Stop => return false,
         }
+        self.commands += 1;
         true
     }
 
     /// Whether it is to be written before more is taken.
     pub fn is_full(&self) -> bool {
-        self.bytes >= BATCH_BYTES || self.taken.len() + self.deletes.len() >= BATCH_LEN
+        self.bytes >= self.bytes_max || self.taken.len() + self.deletes.len() >= BATCH_LEN
     }
 
     /// Whether there is nothing in it.

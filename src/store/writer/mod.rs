@@ -42,6 +42,8 @@ struct Shared {
     superseded: Mutex<HashMap<Key, u64>>,
     disk: Arc<Disk>,
     queued_bytes: AtomicUsize,
+    /// Commands in the queue or being carried out.
+    queued: AtomicUsize,
     closed: AtomicBool,
     metrics: Arc<Metrics>,
 }
@@ -59,6 +61,7 @@ impl Writer {
             superseded: Mutex::new(HashMap::new()),
             disk: disk.clone(),
             queued_bytes: AtomicUsize::new(0),
+            queued: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             metrics,
         });
@@ -91,7 +94,7 @@ impl Writer {
             .pending
             .lock()
             .insert(record.key, record.clone());
-        if self.queue.try_send(Command::Put(record.clone())).is_err() {
+        if !self.send(Command::Put(record.clone())) {
             self.shared.forget(&record);
             self.shared.supersede([(record.key, record.stored_ms)]);
             self.shared
@@ -104,7 +107,7 @@ impl Writer {
     /// Queues a deletion. With a full queue the entry stays on disk and is not used.
     pub fn delete(&self, key: Key) {
         self.shared.pending.lock().remove(&key);
-        if self.queue.try_send(Command::Delete(key)).is_err() {
+        if !self.send(Command::Delete(key)) {
             self.shared.supersede([(key, now_ms())]);
         }
     }
@@ -112,7 +115,7 @@ impl Writer {
     /// Queues a deletion of what is on disk, unless a newer record waits to be written.
     pub fn delete_damaged(&self, key: Key) {
         if self.pending(&key).is_none() {
-            let _ = self.queue.try_send(Command::Delete(key));
+            self.send(Command::Delete(key));
         }
     }
 
@@ -129,6 +132,22 @@ impl Writer {
     /// Bytes waiting to be written.
     pub fn queued_bytes(&self) -> usize {
         self.shared.queued_bytes.load(Relaxed)
+    }
+
+    /// Answers and removals that have not been carried out.
+    pub fn queued(&self) -> usize {
+        self.shared.queued.load(Relaxed)
+    }
+
+    /// False if the queue is full.
+    fn send(&self, command: Command) -> bool {
+        // Before it is there to be taken, so that the count never falls below zero.
+        self.shared.queued.fetch_add(1, Relaxed);
+        let sent = self.queue.try_send(command).is_ok();
+        if !sent {
+            self.shared.queued.fetch_sub(1, Relaxed);
+        }
+        sent
     }
 
     /// Writes what is queued and ends the thread. Blocks.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
@@ -64,7 +65,7 @@ impl Work {
     /// Works until it is told to stop, or nobody is left to tell.
     pub fn run(&mut self, commands: &Receiver<Command>) {
         loop {
-            let mut batch = Batch::default();
+            let mut batch = Batch::new(self.disk.batch_bytes());
             let mut open = match commands.recv_timeout(self.idle()) {
                 Ok(command) => batch.take(command),
                 Err(RecvTimeoutError::Timeout) => true,
@@ -80,6 +81,7 @@ impl Work {
             if !batch.is_empty() || !self.shared.superseded.lock().is_empty() {
                 self.write(&batch);
             }
+            self.shared.queued.fetch_sub(batch.commands, Relaxed);
             self.upkeep();
             if !open {
                 return;

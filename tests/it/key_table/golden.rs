@@ -77,6 +77,25 @@ fn goldens() -> Vec<Golden> {
             ..spelled
         },
         Golden {
+            ask: beta(
+                with(
+                    Ask::post("/v1/chat/completions", r#"{"model":"m","messages":[]}"#),
+                    "x-llm-cache-namespace",
+                    "ci.nightly_2",
+                ),
+                "a=v1",
+            ),
+            headers: &[
+                ("openai-beta", "a=v1"),
+                ("x-llm-cache-namespace", "ci.nightly_2"),
+            ],
+            ..chat(
+                "",
+                r#"{"messages":[],"model":"m"}"#,
+                "b4e991df7bcf9af4ba1bb0e2a2227fe4d90d37af4a20cadfef34c0ea69fcc8e2",
+            )
+        },
+        Golden {
             ask: Ask::post(
                 "/completions?api-version=1&b=%2f",
                 r#"{"prompt":"p","model":"m"}"#,

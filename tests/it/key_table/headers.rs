@@ -5,6 +5,7 @@ use crate::harness::Ask;
 
 pub fn rows(t: &mut Table) {
     in_the_key(t);
+    namespaces(t);
     not_in_the_key(t);
     connection(t);
     content(t);
@@ -93,6 +94,51 @@ fn in_the_key(t: &mut Table) {
             "b",
         ),
     );
+}
+
+fn namespaces(t: &mut Table) {
+    t.theme("namespaces");
+    const NAME: &str = "x-llm-cache-namespace";
+    for (api, ask, names) in asks() {
+        let of = |value: &str| with(ask.clone(), NAME, value);
+        t.different(&format!("{api}: one or none"), ask.clone(), of("a"));
+        t.different(&format!("{api}: two"), of("a"), of("b"));
+        t.different(&format!("{api}: case of the value"), of("a"), of("A"));
+        t.same(
+            &format!("{api}: case of the name"),
+            of("a"),
+            with(ask.clone(), "X-LLM-Cache-Namespace", "a"),
+        );
+        t.same(&format!("{api}: space around"), of("a"), of("  a "));
+        t.same(
+            &format!("{api}: beside what is not in the key"),
+            of("a"),
+            with(of("a"), "user-agent", "curl/8"),
+        );
+        t.different(
+            &format!("{api}: another tenant"),
+            of("a"),
+            of("a").bearer("somebody-else"),
+        );
+        for name in names {
+            let of = |a, b| with(with(ask.clone(), NAME, a), name, b);
+            t.different(
+                &format!("{api}: not to be taken for {name}"),
+                with(ask.clone(), NAME, "a"),
+                with(ask.clone(), name, "a"),
+            );
+            t.different(
+                &format!("{api}: swapped with {name}"),
+                of("a", "b"),
+                of("b", "a"),
+            );
+            t.same(
+                &format!("{api}: before or behind {name}"),
+                of("a", "b"),
+                with(with(ask.clone(), name, "b"), NAME, "a"),
+            );
+        }
+    }
 }
 
 fn not_in_the_key(t: &mut Table) {

@@ -1,8 +1,13 @@
 use bytes::Bytes;
 use tempfile::TempDir;
 
+use super::about::About;
 use super::*;
-use crate::metrics::DropReason;
+use crate::metrics::{DropReason, Removal};
+
+mod bounds;
+mod model;
+mod purging;
 
 fn options(dir: &TempDir, disk_bytes_max: u64) -> StoreOptions {
     StoreOptions {
@@ -10,6 +15,9 @@ fn options(dir: &TempDir, disk_bytes_max: u64) -> StoreOptions {
         memory_bytes_max: 64 << 20,
         disk_bytes_max,
         write_queue_bytes_max: 64 << 20,
+        durability: Durability::Process,
+        pinned: Vec::new(),
+        stale_max: Duration::ZERO,
     }
 }
 
@@ -18,12 +26,12 @@ fn open(options: &StoreOptions) -> Store {
 }
 
 fn record(n: u32, body: &[u8]) -> Arc<Record> {
-    let mut key = [0; 32];
-    key[..4].copy_from_slice(&n.to_be_bytes());
     Arc::new(Record {
-        key: Key::from_bytes(key),
+        key: Key::from_bytes(*blake3::hash(&n.to_le_bytes()).as_bytes()),
         stored_ms: 1_000 + u64::from(n),
         expires_ms: u64::MAX,
+        generation: 0,
+        about: Arc::new(About::new("chat", Some("m"), None, [1; 8], [n as u8; 8])),
         status: 200,
         stream: false,
         headers: vec![],
@@ -174,7 +182,7 @@ fn a_damaged_record_is_a_miss_a_counter_and_is_removed() {
     };
     for damaged in [foreign, flipped, vec![], b"garbage".to_vec()] {
         let store = open(&options);
-        store.disk.put_raw(&record.key, &damaged);
+        store.disk.put_raw(&record, &damaged);
         assert_eq!(runtime().block_on(store.get(&record.key)), None);
         assert_eq!(store.metrics.store_corrupt_records.get(), 1);
         store.close();
@@ -190,33 +198,6 @@ fn a_damaged_record_is_a_miss_a_counter_and_is_removed() {
 }
 
 #[test]
-fn the_oldest_entries_go_when_the_bound_is_near() {
-    let dir = TempDir::new().unwrap();
-    let options = options(&dir, 10 << 20);
-    let store = open(&options);
-    for n in 0..400 {
-        // Bodies that do not compress.
-        let body: Vec<u8> = (0..50_000u32)
-            .map(|i| (i.wrapping_mul(2_654_435_761).rotate_left(n % 31) >> 8) as u8)
-            .collect();
-        store.put(record(n, &body));
-    }
-    store.close();
-    let store = open(&options);
-    assert!(
-        store.disk.bytes() <= 10 << 20,
-        "{} bytes are kept",
-        store.disk.bytes()
-    );
-    assert!(store.disk.entries() < 400);
-    runtime().block_on(async {
-        assert!(store.get(&record(0, b"").key).await.is_none());
-        assert!(store.get(&record(399, b"").key).await.is_some());
-    });
-    store.close();
-}
-
-#[test]
 fn a_database_in_use_says_what_to_do() {
     let dir = TempDir::new().unwrap();
     let options = options(&dir, 1 << 30);
@@ -229,4 +210,29 @@ fn a_database_in_use_says_what_to_do() {
         "{second}"
     );
     store.close();
+}
+
+/// Waits until the writer has written everything.
+fn settle(store: &Store) {
+    wait_until("the writer does not get through", || {
+        store.writer.queued_bytes() == 0
+    });
+}
+
+/// Waits for what another thread is about to bring about.
+fn wait_until(otherwise: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{otherwise}");
+        std::thread::park_timeout(Duration::from_micros(200));
+    }
+}
+
+/// Bytes that look random and are the same each time.
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&seed.to_le_bytes());
+    hasher.finalize_xof().fill(&mut bytes);
+    bytes
 }
