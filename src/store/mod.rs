@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use quick_cache::sync::Cache;
@@ -34,6 +35,8 @@ mod writer;
 const DISK_READS_MAX: usize = 64;
 /// A look-up that waited this long for its turn to read gives up and is a miss.
 const DISK_READ_WAIT_MAX: Duration = Duration::from_millis(500);
+/// A look-up that the disk does not answer for this long is a miss: by then the upstream may have.
+const DISK_READ_MAX: Duration = Duration::from_secs(1);
 /// Removed keys that are remembered, some 100 bytes each: a look-up that began before the removal
 /// must not bring back what it found.
 const REMOVED_MAX: usize = 16 * 1024;
@@ -95,7 +98,9 @@ pub struct Store {
     removed: Cache<Key, u64>,
     disk: Arc<Disk>,
     writer: Writer,
-    reads: Semaphore,
+    reads: Arc<Semaphore>,
+    /// The last read that was waited for did not come back in time.
+    hangs: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
 }
 
@@ -128,7 +133,8 @@ impl Store {
             removed: Cache::new(REMOVED_MAX),
             disk,
             writer,
-            reads: Semaphore::new(DISK_READS_MAX),
+            reads: Arc::new(Semaphore::new(DISK_READS_MAX)),
+            hangs: Arc::default(),
             metrics,
         })
     }
@@ -289,26 +295,43 @@ impl Store {
     }
 
     async fn read_blocking(&self, key: Key) -> Option<Result<Record, RecordError>> {
-        let turn = tokio::time::timeout(DISK_READ_WAIT_MAX, self.reads.acquire()).await;
-        let Ok(Ok(_permit)) = turn else {
+        // Where a read hangs, the next one waits for it, and nobody for the next one.
+        let under_way = self.reads.available_permits() < DISK_READS_MAX;
+        if under_way && self.hangs.load(Relaxed) {
+            self.metrics.store_reads_skipped.inc();
+            return None;
+        }
+        let turn = tokio::time::timeout(DISK_READ_WAIT_MAX, self.reads.clone().acquire_owned());
+        let Ok(Ok(permit)) = turn.await else {
             self.metrics.store_reads_skipped.inc();
             return None;
         };
         let disk = self.disk.clone();
-        let began = Instant::now();
-        let read = tokio::task::spawn_blocking(move || disk.read(&key));
-        let found = read.await.ok()?;
-        self.metrics
-            .store_read_seconds
-            .observe(began.elapsed().as_secs_f64());
-        match found {
-            Ok(bytes) => bytes.map(|bytes| Record::decode_for(&key, &bytes)),
-            Err(error) => {
-                self.metrics.store_read_errors.inc();
-                log::debug!("the disk tier cannot read an entry: {error} key={key}");
-                None
+        let (hangs, metrics) = (self.hangs.clone(), self.metrics.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            // The turn ends with the read, also if nobody waits for it any more.
+            let _permit = permit;
+            let began = Instant::now();
+            let found = disk.read(&key);
+            hangs.store(false, Relaxed);
+            metrics
+                .store_read_seconds
+                .observe(began.elapsed().as_secs_f64());
+            match found {
+                Ok(bytes) => bytes.map(|bytes| Record::decode_for(&key, &bytes)),
+                Err(error) => {
+                    metrics.store_read_errors.inc();
+                    log::debug!("the disk tier cannot read an entry: {error} key={key}");
+                    None
+                }
             }
-        }
+        });
+        let Ok(found) = tokio::time::timeout(DISK_READ_MAX, read).await else {
+            self.hangs.store(true, Relaxed);
+            self.metrics.store_reads_skipped.inc();
+            return None;
+        };
+        found.ok().flatten()
     }
 }
 

@@ -19,6 +19,9 @@ mod compression;
 mod connections;
 mod durability;
 mod early_answers;
+// Faults come by LD_PRELOAD, tmpfs and kill.
+#[cfg(target_os = "linux")]
+mod faults;
 mod forms;
 mod freshness;
 mod isolation;

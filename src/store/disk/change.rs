@@ -6,8 +6,9 @@
 //! then merges all segments into one.)
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
 
-use rocksdb::{DB, WriteBatch, WriteOptions};
+use rocksdb::{DB, ErrorKind, WriteBatch, WriteOptions};
 
 use super::layout::{Families, Kind, Queue, Row, SEGMENT_PREFIX, Segment, data_key};
 use super::options::{SEGMENT_LEN_MAX, Sizes};
@@ -17,6 +18,12 @@ use crate::key::Key;
 
 /// Bytes that are gathered before they are handed over in the middle of a long change.
 const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// A write that RocksDB has not taken for this long has failed: its flushes and compactions do not get
+/// through.
+const STALL_MAX: Duration = Duration::from_secs(60);
+/// How soon a write is tried again that RocksDB does not take yet.
+const STALL_STEP: Duration = Duration::from_millis(2);
 
 /// A change to the database. Nothing is visible before [`Change::commit`], or before so much has
 /// gathered that it is handed over early; each part is atomic, and leaves the database in order.
@@ -199,24 +206,40 @@ impl<'a> Change<'a> {
         if self.batch.is_empty() {
             return Ok(());
         }
-        let batch = std::mem::take(&mut self.batch);
         let durability = match self.copies {
             true => Durability::None,
             false => self.durability,
         };
-        self.db.write_opt(batch, &write_options(durability))?;
+        let batch = std::mem::take(&mut self.batch);
+        write_patiently(self.db, batch, durability)?;
         self.pointed.clear();
         Ok(())
     }
 }
 
-/// How safe a write is before it counts as done.
-fn write_options(durability: Durability) -> WriteOptions {
+/// Writes a batch, and waits for as long as RocksDB does not take it yet. Blocks.
+pub fn write_patiently(
+    db: &DB,
+    batch: WriteBatch,
+    durability: Durability,
+) -> Result<(), rocksdb::Error> {
     let mut options = WriteOptions::default();
+    // RocksDB would make the caller wait itself, in a queue where its own recovery from a full disk
+    // then waits behind it, for ever.
+    options.set_no_slowdown(true);
     match durability {
         Durability::None => options.disable_wal(true),
         Durability::Process => {}
         Durability::Power => options.set_sync(true),
     }
-    options
+    let data = batch.data().to_vec();
+    let deadline = Instant::now() + STALL_MAX;
+    let mut outcome = db.write_opt(batch, &options);
+    while matches!(&outcome, Err(e) if e.kind() == ErrorKind::Incomplete)
+        && Instant::now() < deadline
+    {
+        std::thread::park_timeout(STALL_STEP);
+        outcome = db.write_opt(WriteBatch::from_data(&data), &options);
+    }
+    outcome
 }

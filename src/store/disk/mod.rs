@@ -146,6 +146,22 @@ impl Disk {
         }
     }
 
+    /// Reads the filters of the index, so that no miss has to wait for one. Blocks.
+    pub fn warm(&self) {
+        let Some(db) = self.db() else { return };
+        let Some(families) = Families::of(&db) else {
+            return;
+        };
+        let files = db.live_files().unwrap_or_default();
+        let of_index = files
+            .iter()
+            .filter(|file| file.column_family_name == layout::CF_INDEX);
+        for key in of_index.filter_map(|file| file.start_key.as_ref()) {
+            // What comes of it is of no interest.
+            let _ = db.get_pinned_cf(families.index, key);
+        }
+    }
+
     /// Notes that an entry was used.
     pub fn used(&self, key: &Key) {
         self.uses.note(key);

@@ -1,14 +1,16 @@
 //! Purges on disk: remembered at once, carried out in the writer's own time.
 
-use rocksdb::{DB, WriteBatch, WriteOptions};
+use rocksdb::{DB, WriteBatch};
 
 use super::Disk;
+use super::change::write_patiently;
 use super::evict::rows_of;
 use super::layout::{
     FILLS_FROM_KEY, FLOOR_DONE_KEY, FLOOR_KEY, Families, GENERATION_KEY, PURGE_PREFIX, Queue, Row,
     Segment, read_data_key,
 };
 use super::table::Table;
+use crate::config::Durability;
 use crate::metrics::Removal;
 use crate::store::purge::{Covers, Purge, Purges};
 
@@ -45,9 +47,7 @@ impl Disk {
         batch.put(GENERATION_KEY, snapshot.generation.to_be_bytes());
         batch.put(FLOOR_KEY, snapshot.floor.to_be_bytes());
         batch.put(FILLS_FROM_KEY, snapshot.fills_from.to_be_bytes());
-        let mut options = WriteOptions::default();
-        options.set_sync(true);
-        db.write_opt(batch, &options)
+        write_patiently(&db, batch, Durability::Power)
     }
 
     /// Removes everything if there was a purge of everything. Blocks for as long as it takes to
@@ -76,7 +76,7 @@ impl Disk {
         let mut batch = WriteBatch::default();
         batch.delete_range_cf(families.index, [0; 32].as_slice(), [0xff; 33].as_slice());
         batch.put(FLOOR_DONE_KEY, floor.to_be_bytes());
-        db.write(batch)?;
+        write_patiently(&db, batch, Durability::Process)?;
         let mut change = self.change(&db, families, &mut table);
         for segment in segments {
             change.seal(segment)?;

@@ -64,6 +64,7 @@ impl Work {
 
     /// Works until it is told to stop, or nobody is left to tell.
     pub fn run(&mut self, commands: &Receiver<Command>) {
+        self.disk.warm();
         loop {
             let mut batch = Batch::new(self.disk.batch_bytes());
             let mut open = match commands.recv_timeout(self.idle()) {

@@ -28,6 +28,7 @@ pub use exchange::Sent;
 pub use gate::{Gate, bounded, within};
 pub use h1::{H1, body_of, head_of};
 pub use h2::H2;
+pub use metrics::Metrics;
 pub use origin::{Origin, origin};
 pub use port::Port;
 pub use process::{Process, command};

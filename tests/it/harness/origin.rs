@@ -120,6 +120,12 @@ impl Origin {
         self.log.exchanges.borrow().len()
     }
 
+    /// Forgets what came so far, for stories with more answers than fit in memory; calls are
+    /// counted from 1 again.
+    pub fn forget(&self) {
+        self.log.exchanges.send_replace(Vec::new());
+    }
+
     /// The latest request.
     #[track_caller]
     pub fn last(&self) -> Call {

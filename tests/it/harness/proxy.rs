@@ -234,11 +234,16 @@ impl Proxy {
     /// Starts the server again in the same directory, on the same ports, with the same
     /// configuration; it must have ended before.
     pub async fn start_again(&mut self) {
-        assert!(self.process.exited().is_some(), "the server still runs");
-        self.process = launch(&self.dir, &self.config);
+        self.begin_again();
         if let Err(why) = ready(&mut self.process, self.admin).await {
             panic!("the server did not start again: {why}");
         }
+    }
+
+    /// Like `start_again`, without waiting until it is ready.
+    pub fn begin_again(&mut self) {
+        assert!(self.process.exited().is_some(), "the server still runs");
+        self.process = launch(&self.dir, &self.config);
     }
 
     /// Ends the server in peace and starts it again.
