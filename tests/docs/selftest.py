@@ -44,6 +44,7 @@ MISTAKES = [
     ("wrong syntax", "sh", "# needs Docker\necho\nif true; then\n", None, "syntax error"),
     ("an unknown sub-command", "sh", "# needs root\nllm-cache-server start\n", 2, "no sub-command 'start'"),
     ("an unknown flag", "sh", "# needs root\nllm-cache-server run --confg x.yaml\n", 2, "no flag --confg"),
+    ("a second directory", "sh", "# needs root\nllm-cache-server restore a b\n", 2, "takes no 'b'"),
     ("a word too much", "sh", "# needs root\nllm-cache-server check my.yaml\n", 2, "takes no 'my.yaml'"),
     ("a flag without its value", "sh", "# needs root\nllm-cache-server check --config\n", 2, "wants a value"),
     (

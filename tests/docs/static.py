@@ -47,8 +47,15 @@ def flags(sub_command):
     return {name: bool(value) for short, long, value in found for name in (short, long) if name}
 
 
+@functools.cache
+def operands(sub_command):
+    """How many words a sub-command takes beside its flags."""
+    usage = re.search(r"^Usage: (.*)$", server(sub_command, "--help").stdout, re.MULTILINE)[1]
+    return len(re.findall(r"(?<!\S)<[A-Z_]+>(?!\S)", usage))
+
+
 def check_server_call(line, arguments):
-    words, sub_command = list(arguments), ""
+    words, sub_command, taken = list(arguments), "", 0
     while words:
         word = words.pop(0)
         name, _, value = word.partition("=")
@@ -59,6 +66,8 @@ def check_server_call(line, arguments):
                 raise Problem(line, f"{name} wants a value")
             if flags(sub_command)[name] and not value:
                 words.pop(0)
+        elif sub_command and taken < operands(sub_command):
+            taken += 1
         elif sub_command:
             raise Problem(line, f"`llm-cache-server {sub_command}` takes no {word!r}")
         elif word not in sub_commands():
