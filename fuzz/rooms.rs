@@ -9,10 +9,12 @@ pub mod api;
 #[path = "../src/coding.rs"]
 pub mod coding;
 
-#[path = "../src/store/record.rs"]
-pub mod record;
-
-/// Of the store, the record's codec.
+/// Of the store, what is read from a disk.
 pub mod store {
-    pub use crate::record;
+    #[path = "../../src/store/about.rs"]
+    pub mod about;
+    #[path = "../../src/store/record.rs"]
+    pub mod record;
+    #[path = "../../src/store/row.rs"]
+    pub mod row;
 }

@@ -28,6 +28,7 @@ mod hot;
 pub mod operate;
 pub mod purge;
 pub mod record;
+pub mod row;
 mod uses;
 mod writer;
 

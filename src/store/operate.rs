@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::disk::layout;
 use super::disk::scan::{self, Found};
 use super::purge::{Covers, TooMany};
 use super::record::Record;
@@ -18,7 +17,7 @@ use crate::key::Key;
 
 mod restore;
 
-pub use layout::Row;
+pub use super::row::Row;
 pub use restore::{RestoreError, Restored, restore};
 pub use scan::Found as Entry;
 

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use rocksdb::{DB, ErrorKind, WriteBatch, WriteOptions};
 
-use super::layout::{Families, Kind, Queue, Row, SEGMENT_PREFIX, Segment, data_key};
+use super::layout::{Families, Kind, Queue, SEGMENT_PREFIX, Segment, data_key};
 use super::options::{SEGMENT_LEN_MAX, Sizes};
 use super::table::Table;
 use crate::config::Durability;
 use crate::key::Key;
+use crate::store::row::Row;
 
 /// Bytes that are gathered before they are handed over in the middle of a long change.
 const BATCH_BYTES_MAX: usize = 4 << 20;

@@ -12,10 +12,11 @@ use rocksdb::{DB, IteratorMode, ReadOptions};
 
 use super::Disk;
 use super::change::Change;
-use super::layout::{Families, Kind, Queue, Row, Segment, data_key, kind_prefix, read_data_key};
+use super::layout::{Families, Kind, Queue, Segment, data_key, kind_prefix, read_data_key};
 use super::options::Sizes;
 use crate::key::Key;
 use crate::metrics::Removal;
+use crate::store::row::Row;
 
 /// Share of all bytes that entries on probation may take, in per cent. A tenth is usual; entries here
 /// have been through the hot tier before, which is where a second use shows first.

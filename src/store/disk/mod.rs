@@ -18,12 +18,13 @@ use rocksdb::{DB, DBPinnableSlice, ErrorKind, ReadOptions, ReadTier};
 use super::about::About;
 use super::purge::Purges;
 use super::record::Record;
+use super::row::Row;
 use super::uses::{Ghosts, Uses};
 use crate::config::Durability;
 use crate::key::Key;
 use crate::metrics::{Metrics, Removal};
 use change::Change;
-use layout::{Families, Kind, Queue, Row, Segment, data_key};
+use layout::{Families, Kind, Queue, Segment, data_key};
 use options::{Shared, Sizes};
 
 mod change;

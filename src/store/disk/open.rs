@@ -11,7 +11,6 @@ use rocksdb::{DB, Options};
 use super::evict::copied_at_once;
 use super::layout::{
     CF_INDEX, CF_MAIN, CF_PROBATION, FORMAT, FORMAT_KEY, Families, Queue, SEGMENT_PREFIX, Segment,
-    Totals,
 };
 use super::options::{self, Shared, Sizes};
 use super::purging;
@@ -21,6 +20,7 @@ use crate::config::Durability;
 use crate::metrics::Metrics;
 use crate::store::aside;
 use crate::store::purge::Purges;
+use crate::store::row::Totals;
 use crate::store::uses::{Ghosts, Uses};
 use crate::store::{StoreError, now_ms};
 

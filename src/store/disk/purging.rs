@@ -6,13 +6,14 @@ use super::Disk;
 use super::change::write_patiently;
 use super::evict::rows_of;
 use super::layout::{
-    FILLS_FROM_KEY, FLOOR_DONE_KEY, FLOOR_KEY, Families, GENERATION_KEY, PURGE_PREFIX, Queue, Row,
+    FILLS_FROM_KEY, FLOOR_DONE_KEY, FLOOR_KEY, Families, GENERATION_KEY, PURGE_PREFIX, Queue,
     Segment, read_data_key,
 };
 use super::table::Table;
 use crate::config::Durability;
 use crate::metrics::Removal;
 use crate::store::purge::{Covers, Purge, Purges};
+use crate::store::row::Row;
 
 /// The segments that a pass over all rows has still to visit.
 pub struct Pass {

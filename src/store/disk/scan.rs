@@ -8,11 +8,12 @@ use rocksdb::{DB, ReadOptions};
 
 use super::Disk;
 use super::evict::rows_of;
-use super::layout::{Families, Kind, Row, Segment, data_key, read_data_key};
+use super::layout::{Families, Kind, Segment, data_key, read_data_key};
 use super::table::Table;
 use crate::key::Key;
 use crate::store::StoreError;
 use crate::store::purge::Purges;
+use crate::store::row::Row;
 
 /// An entry as it lies on disk, without its body.
 #[derive(Debug, Clone, PartialEq, Eq)]

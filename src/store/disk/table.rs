@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::layout::{Queue, Segment, Totals};
+use super::layout::{Queue, Segment};
+use crate::store::row::Totals;
 
 /// All segments and their totals. The newest of each queue takes entries.
 #[derive(Debug, Clone, Default)]
