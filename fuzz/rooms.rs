@@ -9,12 +9,16 @@ pub mod api;
 #[path = "../src/coding.rs"]
 pub mod coding;
 
+#[path = "../src/store/about.rs"]
+pub mod about;
+
+#[path = "../src/store/record.rs"]
+pub mod record;
+
+#[path = "../src/store/row.rs"]
+pub mod row;
+
 /// Of the store, what is read from a disk.
 pub mod store {
-    #[path = "../../src/store/about.rs"]
-    pub mod about;
-    #[path = "../../src/store/record.rs"]
-    pub mod record;
-    #[path = "../../src/store/row.rs"]
-    pub mod row;
+    pub use crate::{about, record, row};
 }

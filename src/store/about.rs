@@ -4,10 +4,11 @@
 //! question.
 
 use super::record::{Reader, RecordError};
-use crate::config::NAMESPACE_LEN_MAX;
 
 /// Bytes of a model's name that are kept; longer names are cut.
 const MODEL_LEN_MAX: usize = 128;
+/// Bytes of any name at most: its length is one byte. Namespaces are checked to be shorter.
+const NAME_LEN_MAX: usize = u8::MAX as usize;
 /// Bytes of an API's label that are kept; all of ours are shorter.
 const API_LEN_MAX: usize = 64;
 
@@ -38,7 +39,7 @@ impl About {
         About {
             api: cut(api, API_LEN_MAX).into(),
             model: cut(model.unwrap_or_default(), MODEL_LEN_MAX).into(),
-            namespace: cut(namespace.unwrap_or_default(), NAMESPACE_LEN_MAX).into(),
+            namespace: cut(namespace.unwrap_or_default(), NAME_LEN_MAX).into(),
             tenant,
             question,
         }
@@ -52,7 +53,7 @@ impl About {
     /// Appends three strings, each behind its length in one byte, and two digests.
     pub fn encode(&self, out: &mut Vec<u8>) {
         for text in [&self.api, &self.model, &self.namespace] {
-            let text = cut(text, usize::from(u8::MAX));
+            let text = cut(text, NAME_LEN_MAX);
             out.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
             out.extend_from_slice(text.as_bytes());
         }
