@@ -18,6 +18,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::coding::Coding;
 use crate::error::ApiError;
+use crate::store::about::About;
 use crate::store::record::Chunk;
 use crate::tenant::Tenant;
 pub use follower::{Follower, Next};
@@ -65,8 +66,8 @@ pub struct Flight {
     bytes_max: usize,
     tenant: Tenant,
     began: Instant,
-    /// How many purges there had been when the upstream was asked.
-    generation: OnceLock<u64>,
+    /// How many purges there had been when the upstream was asked, and what about.
+    asked_about: OnceLock<(u64, Arc<About>)>,
     /// The span of the request to the upstream.
     call: OnceLock<SpanContext>,
     /// The content coding of the body that was sent, if it had one.
@@ -115,7 +116,7 @@ impl Flight {
             bytes_max,
             tenant,
             began: Instant::now(),
-            generation: OnceLock::new(),
+            asked_about: OnceLock::new(),
             call: OnceLock::new(),
             coding: OnceLock::new(),
         })
@@ -158,14 +159,19 @@ impl Flight {
         self.call.get()
     }
 
-    /// Notes how many purges there were before the upstream is asked.
-    pub fn asks_after(&self, generation: u64) {
-        let _ = self.generation.set(generation);
+    /// Notes how many purges there were before the upstream is asked, and what it is asked about.
+    pub fn asks_about(&self, generation: u64, about: Arc<About>) {
+        let _ = self.asked_about.set((generation, about));
+    }
+
+    /// The purges before it and what it is about, as soon as that is known.
+    pub fn asked_about(&self) -> Option<&(u64, Arc<About>)> {
+        self.asked_about.get()
     }
 
     /// The purges before it; none as long as that is not known.
     pub fn generation(&self) -> u64 {
-        self.generation.get().copied().unwrap_or(0)
+        self.asked_about().map_or(0, |(generation, _)| *generation)
     }
 
     /// Notes the content coding of the body that is sent.

@@ -59,16 +59,19 @@ impl Flights {
     }
 
     /// Joins the flight of `key`, or begins one. `stored` looks in memory once more: an answer is
-    /// in the tiers before its flight leaves this table, so one of the two finds it.
+    /// in the tiers before its flight leaves this table, so one of the two finds it. What is on its way
+    /// and `purged` is for those who asked before the purge.
     pub fn join(
         self: &Arc<Self>,
         key: Key,
         tenant: Tenant,
         stored: impl FnOnce() -> Option<Arc<Record>>,
+        purged: impl Fn(&Flight) -> bool,
     ) -> Joined {
         let mut table = self.table.lock();
         if let Some(flight) = table.get(&key)
             && self.may_join(flight, tenant)
+            && !purged(flight)
             && let Some(follower) = flight.follow()
         {
             return Joined::Follow(follower);

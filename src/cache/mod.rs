@@ -12,6 +12,7 @@ pub use crate::store::now_ms;
 use crate::store::record::Record;
 use crate::tenant::Tenant;
 pub use delivered::Delivered;
+use flight::Flight;
 use flights::{FlightLimits, Flights, Joined, Lead};
 use std::sync::Arc;
 
@@ -53,12 +54,22 @@ impl Cache {
     /// Follows the fill of `key`, or begins one unless the answer has come meanwhile.
     pub fn join(&self, key: Key, tenant: Tenant) -> Joined {
         let stored = || self.store.get_hot(&key).filter(|r| r.is_fresh(now_ms()));
-        self.flights.join(key, tenant, stored)
+        let purged = |flight: &Flight| self.is_purged(&key, flight);
+        self.flights.join(key, tenant, stored, purged)
     }
 
     /// Follows the fill of `key`, or begins one whatever is stored.
     pub fn join_anew(&self, key: Key, tenant: Tenant) -> Joined {
-        self.flights.join(key, tenant, || None)
+        let purged = |flight: &Flight| self.is_purged(&key, flight);
+        self.flights.join(key, tenant, || None, purged)
+    }
+
+    /// Whether there was a purge of what is on its way since its upstream was asked.
+    fn is_purged(&self, key: &Key, flight: &Flight) -> bool {
+        flight.asked_about().is_some_and(|(generation, about)| {
+            // It has no time yet, and is newer than any that a purge by age can name.
+            self.store.has_purged(key, about, u64::MAX, *generation)
+        })
     }
 
     /// Begins a fill whatever is stored or on its way.

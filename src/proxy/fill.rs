@@ -113,7 +113,9 @@ pub fn spawn(
     if let Some(coding) = sent_as.filter(|_| !task.rewritten) {
         guard.flight().sent_as(coding);
     }
-    guard.flight().asks_after(task.generation);
+    guard
+        .flight()
+        .asks_about(task.generation, task.about.clone());
     let flight = guard.flight().clone();
     let upstream = target.upstream.clone();
     let key = task.key;

@@ -146,6 +146,7 @@ async fn join(
                         ctx.trace.joined(follower.flight().call());
                         if let Some(record) = &fallback
                             && let Some(failure) = answer::failure(session, &mut follower).await?
+                            && !proxy.cache.store().is_purged(record)
                         {
                             return stale(proxy, session, ctx, visit, record, Some(failure)).await;
                         }
@@ -289,6 +290,7 @@ async fn lead_the_way(
     let _following = proxy.following();
     if let Some(record) = &fallback
         && let Some(failure) = answer::failure(session, &mut follower).await?
+        && !proxy.cache.store().is_purged(record)
     {
         return stale(proxy, session, ctx, visit, record, Some(failure)).await;
     }

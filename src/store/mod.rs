@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use crate::config::Durability;
 use crate::key::Key;
 use crate::metrics::{Metrics, Tier};
+use about::About;
 use disk::{Disk, DiskOptions, Probe};
 use hot::HotTier;
 use record::{Record, RecordError};
@@ -138,6 +139,16 @@ impl Store {
             hangs: Arc::default(),
             metrics,
         })
+    }
+
+    /// Whether a record that was found before has been purged since.
+    pub fn is_purged(&self, record: &Record) -> bool {
+        self.disk.purges().cover_record(record)
+    }
+
+    /// The same for an answer that may be on its way, by what it is about.
+    pub fn has_purged(&self, key: &Key, about: &About, stored_ms: u64, generation: u64) -> bool {
+        self.disk.purges().cover(key, about, stored_ms, generation)
     }
 
     /// Looks in memory only; never blocks.

@@ -61,13 +61,11 @@ impl Store {
         if covers != Covers::All {
             self.hot.purge(&covers, generation);
         }
-        if !self.disk.is_open() {
-            return Err(PurgeError::NotWritten("the store is not open".into()));
+        match self.disk.remember_purges() {
+            Ok(true) => Ok(generation),
+            Ok(false) => Err(PurgeError::NotWritten("the store is not open".into())),
+            Err(e) => Err(PurgeError::NotWritten(e.to_string())),
         }
-        self.disk
-            .remember_purges()
-            .map_err(|e| PurgeError::NotWritten(e.to_string()))?;
-        Ok(generation)
     }
 
     /// Gives back the memory of what a purge of everything covers. Blocks.

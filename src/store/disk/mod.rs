@@ -9,7 +9,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
@@ -83,6 +83,10 @@ pub struct Disk {
     purges: Purges,
     /// Held while purges are written down.
     remembering: Mutex<()>,
+    /// There are purges that are not written down.
+    unwritten_purges: AtomicBool,
+    /// Copies being made: as long as there are, RocksDB removes no files.
+    copying: AtomicUsize,
     entries: AtomicU64,
     /// Bytes of the directory, as far as is known.
     bytes: AtomicU64,

@@ -85,6 +85,8 @@ impl Disk {
             may_copy: copied_at_once(&sizes).into(),
             purges: loaded.purges,
             remembering: Mutex::default(),
+            unwritten_purges: false.into(),
+            copying: 0.into(),
             entries: 0.into(),
             bytes: 0.into(),
             oldest_ms: u64::MAX.into(),
@@ -116,7 +118,8 @@ impl Disk {
         *self.db.write() = Some(Arc::new(db));
         self.look_at_files();
         // Those of this process are all that there are, also if the files do not know them.
-        self.remember_purges().map_err(|e| e.to_string())
+        self.remember_purges().map_err(|e| e.to_string())?;
+        Ok(())
     }
 
     /// Sets the files aside and starts empty. Blocks.

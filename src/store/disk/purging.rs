@@ -1,5 +1,7 @@
 //! Purges on disk: remembered at once, carried out in the writer's own time.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use rocksdb::{DB, WriteBatch};
 
 use super::Disk;
@@ -23,12 +25,18 @@ pub struct Pass {
 }
 
 impl Disk {
-    /// Makes sure that the purges so far outlive the process and the machine. Blocks.
-    pub fn remember_purges(&self) -> Result<(), rocksdb::Error> {
-        let Some(db) = self.db() else { return Ok(()) };
+    /// Makes sure that the purges so far outlive the process and the machine. Blocks. False if the
+    /// database is not open, and nothing was written.
+    pub fn remember_purges(&self) -> Result<bool, rocksdb::Error> {
+        // Until it is done; the writer tries again otherwise.
+        self.unwritten_purges.store(true, Relaxed);
+        let Some(db) = self.db() else {
+            return Ok(false);
+        };
         let mut batch = WriteBatch::default();
         // Purges may come from several threads: the one that is here last writes what all added.
         let _one_at_a_time = self.remembering.lock();
+        self.unwritten_purges.store(false, Relaxed);
         let snapshot = self.purges.snapshot();
         for item in db.prefix_iterator(PURGE_PREFIX) {
             let (key, _) = item?;
@@ -48,7 +56,19 @@ impl Disk {
         batch.put(GENERATION_KEY, snapshot.generation.to_be_bytes());
         batch.put(FLOOR_KEY, snapshot.floor.to_be_bytes());
         batch.put(FILLS_FROM_KEY, snapshot.fills_from.to_be_bytes());
-        write_patiently(&db, batch, Durability::Power)
+        let written = write_patiently(&db, batch, Durability::Power);
+        if written.is_err() {
+            self.unwritten_purges.store(true, Relaxed);
+        }
+        written.map(|()| true)
+    }
+
+    /// Writes down purges that could not be written when they came.
+    pub fn remember_unwritten_purges(&self) -> Result<(), rocksdb::Error> {
+        if self.unwritten_purges.load(Relaxed) {
+            self.remember_purges()?;
+        }
+        Ok(())
     }
 
     /// Removes everything if there was a purge of everything. Blocks for as long as it takes to
@@ -77,6 +97,9 @@ impl Disk {
         let mut batch = WriteBatch::default();
         batch.delete_range_cf(families.index, [0; 32].as_slice(), [0xff; 33].as_slice());
         batch.put(FLOOR_DONE_KEY, floor.to_be_bytes());
+        // Also if the purge itself has not been written down yet.
+        batch.put(FLOOR_KEY, floor.to_be_bytes());
+        batch.put(GENERATION_KEY, self.purges.generation().to_be_bytes());
         write_patiently(&db, batch, Durability::Process)?;
         let mut change = self.change(&db, families, &mut table);
         for segment in segments {
@@ -110,6 +133,13 @@ impl Disk {
             self.purge_segment(segment)?;
             return Ok(false);
         }
+        if self.durability == Durability::None
+            && let Some(db) = self.db()
+            && let Some(families) = Families::of(&db)
+        {
+            // What was taken out of the index must be out of it for good.
+            db.flush_cf(families.index)?;
+        }
         self.purges.finished(pass.up_to);
         self.remember_purges()?;
         Ok(true)
@@ -125,12 +155,19 @@ impl Disk {
         let mut removed = 0;
         for item in rows_of(&db, families, segment) {
             let (key, value) = item?;
-            let (Some((_, _, key)), Ok(row)) = (read_data_key(&key), Row::decode(&value)) else {
+            let Some((_, _, key)) = read_data_key(&key) else {
                 continue;
             };
-            let covered = self
-                .purges
-                .cover(&key, &row.about, row.stored_ms, row.generation);
+            // What nothing is known of may be covered.
+            let covered = Row::decode(&value).map_or(true, |row| {
+                let Row {
+                    about,
+                    stored_ms,
+                    generation,
+                    ..
+                } = &row;
+                self.purges.cover(&key, about, *stored_ms, *generation)
+            });
             if covered && change.segment_of(&key)? == Some(segment) {
                 change.unlink(&key)?;
                 change.write_if_large()?;

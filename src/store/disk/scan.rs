@@ -3,6 +3,8 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{DB, ReadOptions};
 
@@ -55,9 +57,12 @@ impl Disk {
         let Some(db) = self.db() else {
             return Err(StoreError::Closed);
         };
-        Checkpoint::new(&db)
+        self.copying.fetch_add(1, Relaxed);
+        let written = Checkpoint::new(&db)
             .and_then(|checkpoint| checkpoint.create_checkpoint(to))
-            .map_err(|e| self.unusable(&e))
+            .map_err(|e| self.unusable(&e));
+        self.copying.fetch_sub(1, Relaxed);
+        written
     }
 
     fn unusable(&self, error: &rocksdb::Error) -> StoreError {

@@ -26,8 +26,13 @@ impl Disk {
                 return Ok(true);
             }
             self.look_at_files();
-            if self.bytes() <= self.sizes.evict_above {
+            let before = self.bytes();
+            if before <= self.sizes.evict_above {
                 return Ok(true);
+            }
+            if self.copying.load(Relaxed) > 0 {
+                // Nothing that goes now leaves any room.
+                return Ok(before <= self.sizes.disk_bytes_max);
             }
             if matches!(aside::remove(&self.path), Ok(true)) {
                 log::info!("what was set aside is removed to make room");

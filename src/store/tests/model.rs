@@ -50,6 +50,7 @@ struct Run {
     random: Random,
     /// Entries may be missing: there is less room than they need.
     bounded: bool,
+    expired: u64,
     clock: u64,
     /// Generations that fills under way carry.
     begun: Vec<u64>,
@@ -69,6 +70,7 @@ impl Run {
             model: Model::default(),
             random: Random(seed),
             bounded,
+            expired: 0,
             clock: 1_000,
             begun: vec![0],
             missing: 0,
@@ -110,6 +112,11 @@ impl Run {
         let record = Arc::new(Record {
             key,
             stored_ms: self.clock,
+            // Some are over soon: then they may be there or not.
+            expires_ms: match self.random.below(20) {
+                0 => now_ms() + self.random.below(300),
+                _ => u64::MAX,
+            },
             generation,
             about: Arc::new(about),
             body: noise(self.clock, len as usize).into(),
@@ -133,6 +140,7 @@ impl Run {
                 assert_eq!(&found, wanted);
                 self.found += 1;
             }
+            (None, Some(wanted)) if wanted.expires_ms <= now_ms() => {}
             (None, Some(_)) if self.bounded => self.missing += 1,
             (None, None) => {}
             (found, wanted) => panic!(
@@ -179,6 +187,7 @@ impl Run {
     }
 
     fn restart(&mut self) {
+        self.expired += self.store.metrics.store_removed(Removal::Expired).get();
         self.store.close();
         self.store = Arc::new(open(&self.options));
         assert_eq!(self.store.metrics.store_set_aside.get(), 0);
@@ -211,6 +220,8 @@ impl Run {
         let metrics = &self.store.metrics;
         assert_eq!(metrics.store_corrupt_records.get(), 0);
         assert_eq!(metrics.store_read_errors.get(), 0);
+        let expired = self.expired + metrics.store_removed(Removal::Expired).get();
+        assert!(expired > 0 || !self.bounded, "nothing has expired");
         self.store.close();
     }
 }

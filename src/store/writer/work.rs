@@ -201,6 +201,7 @@ impl Work {
     }
 
     fn go_on_purging(&mut self) -> Result<(), rocksdb::Error> {
+        self.disk.remember_unwritten_purges()?;
         if self.disk.carry_out_purge_of_all()? {
             self.pass = None;
         }
