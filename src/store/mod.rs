@@ -153,12 +153,11 @@ impl Store {
 
     /// Looks in memory only; never blocks.
     pub fn get_hot(&self, key: &Key) -> Option<Arc<Record>> {
-        // A purge of a part takes what it covers out of the hot tier; one of everything leaves it
-        // there.
-        let counts = |record: &Arc<Record>| record.generation >= self.disk.purges().floor();
+        // A purge of everything leaves what it covers in the hot tier, and one of a part may meet a
+        // record on its way there.
         self.hot
             .get(key)
-            .filter(counts)
+            .filter(|record| !self.is_purged(record))
             .or_else(|| self.pending(key).flatten())
     }
 

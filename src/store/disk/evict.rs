@@ -12,6 +12,7 @@ use rocksdb::{DB, IteratorMode, ReadOptions};
 
 use super::Disk;
 use super::change::Change;
+use super::error::DiskError;
 use super::layout::{Families, Kind, Queue, Segment, data_key, kind_prefix, read_data_key};
 use super::options::Sizes;
 use crate::key::Key;
@@ -41,7 +42,7 @@ struct Candidate {
 impl Disk {
     /// Removes the segment that is the next to go, if there is one. Blocks.
     /// `now_ms` decides what has expired.
-    pub fn evict(&self, now_ms: u64) -> Result<bool, rocksdb::Error> {
+    pub fn evict(&self, now_ms: u64) -> Result<bool, DiskError> {
         let next = self.next_to_go();
         let Some(segment) = next else {
             return Ok(false);
@@ -50,19 +51,23 @@ impl Disk {
         Ok(true)
     }
 
-    /// Removes the segments in which everything has expired. Blocks.
-    pub fn expire(&self, now_ms: u64) -> Result<u64, rocksdb::Error> {
-        let expired: Vec<Segment> = {
-            let table = self.table.lock();
-            let over = |expires_ms| self.is_over(expires_ms, now_ms);
-            let segments = table.iter().filter(|(_, totals)| totals.added > 0);
-            let expired = segments.filter(|(_, totals)| over(totals.expires_ms));
-            expired.map(|(segment, _)| segment).collect()
-        };
-        for segment in &expired {
-            self.remove_segment(*segment, now_ms)?;
+    /// Removes the oldest segments of each queue for as long as everything in them has expired. Blocks.
+    /// (RocksDB frees the blobs of a newer one only with those of the older.)
+    pub fn expire(&self, now_ms: u64) -> Result<(), DiskError> {
+        for queue in Queue::ALL {
+            while let Some(segment) = self.expired(queue, now_ms) {
+                self.remove_segment(segment, now_ms)?;
+            }
         }
-        Ok(expired.len() as u64)
+        Ok(())
+    }
+
+    fn expired(&self, queue: Queue, now_ms: u64) -> Option<Segment> {
+        let table = self.table.lock();
+        let oldest = table.oldest(queue)?;
+        let totals = table.get(oldest)?;
+        let over = totals.added > 0 && self.is_over(totals.expires_ms, now_ms);
+        over.then_some(oldest)
     }
 
     fn next_to_go(&self) -> Option<Segment> {
@@ -77,7 +82,7 @@ impl Disk {
         order.into_iter().find_map(|queue| table.oldest(queue))
     }
 
-    fn remove_segment(&self, segment: Segment, now_ms: u64) -> Result<(), rocksdb::Error> {
+    fn remove_segment(&self, segment: Segment, now_ms: u64) -> Result<(), DiskError> {
         let Some(db) = self.db() else { return Ok(()) };
         let Some(families) = Families::of(&db) else {
             return Ok(());
@@ -86,9 +91,14 @@ impl Disk {
         let pinned_max = self.sizes.disk_bytes_max / 100 * PINNED_PERCENT;
         let pins_fit = table.pinned_bytes() <= pinned_max;
         let segment_bytes = table.get(segment).map_or(0, |totals| totals.bytes);
+        let newest_of_main = table.newest(Queue::Main);
         let mut change = self.change(&db, families, &mut table).of_copies();
         // The newest of its queue may still have entries where they cannot be removed as files.
         change.seal(segment)?;
+        if newest_of_main == Some(segment) {
+            // What stays must not be copied into what goes.
+            change.begin(Queue::Main);
+        }
         let (mut live, mut gone) = self.candidates(&db, families, &change, segment, now_ms)?;
         // Pinned ones first, then those that were used most.
         live.sort_by_key(|c| std::cmp::Reverse((c.pinned && pins_fit, c.uses)));
@@ -144,10 +154,17 @@ impl Disk {
         change: &Change<'_>,
         segment: Segment,
         now_ms: u64,
-    ) -> Result<(Vec<Candidate>, Vec<(Candidate, Removal)>), rocksdb::Error> {
+    ) -> Result<(Vec<Candidate>, Vec<(Candidate, Removal)>), DiskError> {
         let (mut live, mut gone) = (Vec::new(), Vec::new());
         for item in rows_of(db, families, segment) {
-            let (key, value) = item?;
+            let (key, value) = match item {
+                Ok(item) => item,
+                Err(error) => {
+                    // The rest of it goes unseen: what the index points to is then not there.
+                    self.unreadable(&error);
+                    break;
+                }
+            };
             let Some((_, _, key)) = read_data_key(&key) else {
                 continue;
             };
@@ -192,7 +209,7 @@ impl Disk {
         change: &mut Change<'_>,
         segment: Segment,
         candidate: &Candidate,
-    ) -> Result<bool, rocksdb::Error> {
+    ) -> Result<bool, DiskError> {
         let key = &candidate.key;
         let mut options = ReadOptions::default();
         // It leaves where it is, and need not push anything out of memory.
@@ -211,6 +228,12 @@ impl Disk {
                 Ok(false)
             }
         }
+    }
+
+    /// Counts rows that cannot be read.
+    pub(super) fn unreadable(&self, error: &rocksdb::Error) {
+        self.metrics.store_read_errors.inc();
+        log::warn!("a part of a segment cannot be read, and goes with it: {error}");
     }
 
     /// Whether an entry is of no use any more, not even as a stale one.

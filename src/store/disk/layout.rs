@@ -55,6 +55,14 @@ pub enum Queue {
 impl Queue {
     /// Both.
     pub const ALL: [Queue; 2] = [Queue::Probation, Queue::Main];
+
+    /// Its column family.
+    pub fn family(self) -> &'static str {
+        match self {
+            Queue::Probation => CF_PROBATION,
+            Queue::Main => CF_MAIN,
+        }
+    }
 }
 
 /// The number of a segment. The lowest bit says which queue it is in; of one queue, the higher number

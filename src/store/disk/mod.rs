@@ -28,6 +28,7 @@ use layout::{Families, Kind, Queue, Segment, data_key};
 use options::{Shared, Sizes};
 
 mod change;
+mod error;
 mod evict;
 pub mod layout;
 mod open;
@@ -37,12 +38,15 @@ pub mod scan;
 mod size;
 mod table;
 
+pub use error::DiskError;
 pub use open::read_only;
 pub use purging::Pass;
 #[cfg(test)]
 pub use size::bytes_below;
 pub use table::Table;
 
+/// Bytes that an entry takes beside its record, about: its row, three keys, and where its blob is.
+const BESIDE_RECORD: usize = 256;
 /// How long the last look-ups may take before a database is closed.
 const LAST_READERS_MAX: Duration = Duration::from_secs(30);
 
@@ -85,6 +89,10 @@ pub struct Disk {
     remembering: Mutex<()>,
     /// There are purges that are not written down.
     unwritten_purges: AtomicBool,
+    /// There are purges that are in the log only.
+    logged_purges: AtomicBool,
+    /// The purge of everything that was carried out last.
+    floor_done: AtomicU64,
     /// Copies being made: as long as there are, RocksDB removes no files.
     copying: AtomicUsize,
     entries: AtomicU64,
@@ -178,7 +186,7 @@ impl Disk {
         &self,
         puts: impl Iterator<Item = &'a Arc<Record>>,
         deletes: impl Iterator<Item = &'a Key>,
-    ) -> Result<(), rocksdb::Error> {
+    ) -> Result<(), DiskError> {
         let Some(db) = self.db() else { return Ok(()) };
         let Some(families) = Families::of(&db) else {
             return Ok(());
@@ -199,7 +207,7 @@ impl Disk {
             };
             let pinned = self.is_pinned(&row.about);
             change.append(queue, &record.key, &row, &value, pinned)?;
-            self.wrote(value.len());
+            self.wrote(value.len() + BESIDE_RECORD);
         }
         change.commit()?;
         self.adopt(table);
@@ -264,11 +272,10 @@ impl Disk {
             return;
         };
         let flushed = match self.durability {
-            Durability::None => Families::of(&db).map_or(Ok(()), |families| {
-                // One of them takes all with it.
-                db.flush_cf(families.index)
-            }),
-            Durability::Process | Durability::Power => db.flush_wal(true),
+            Durability::None => {
+                Families::of(&db).map_or(Ok(()), |families| change::flush_all(&db, families))
+            }
+            Durability::Process | Durability::Power => db.flush_wal(true).map_err(Into::into),
         };
         if let Err(e) = flushed {
             log::error!("the disk tier cannot write its last entries: {e}");
@@ -292,13 +299,14 @@ impl Disk {
         self.adopt(table);
     }
 
-    /// Waits for the last look-ups, and lets go of the database.
-    fn drop_last(&self, db: Arc<DB>) {
+    /// Waits for the last look-ups, and lets go of the database. False if there are still some.
+    fn drop_last(&self, db: Arc<DB>) -> bool {
         let deadline = Instant::now() + LAST_READERS_MAX;
         while Arc::strong_count(&db) > 1 && Instant::now() < deadline {
             // The writer's own thread, or the last one of the server.
             std::thread::park_timeout(Duration::from_millis(1));
         }
+        Arc::strong_count(&db) == 1
     }
 
     fn db(&self) -> Option<Arc<DB>> {

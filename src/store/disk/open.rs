@@ -1,6 +1,6 @@
 //! Opening the database: at the start, again after a failure, and for reading only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -8,9 +8,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use parking_lot::{Mutex, RwLock};
 use rocksdb::{DB, Options};
 
+use super::change::{segments_of, sort};
 use super::evict::copied_at_once;
 use super::layout::{
-    CF_INDEX, CF_MAIN, CF_PROBATION, FORMAT, FORMAT_KEY, Families, Queue, SEGMENT_PREFIX, Segment,
+    CF_INDEX, CF_MAIN, CF_PROBATION, FLOOR_DONE_KEY, FORMAT, FORMAT_KEY, Families, Queue,
+    SEGMENT_PREFIX, Segment,
 };
 use super::options::{self, Shared, Sizes};
 use super::purging;
@@ -49,6 +51,7 @@ impl From<rocksdb::Error> for Failure {
 struct Loaded {
     table: Table,
     purges: Purges,
+    floor_done: u64,
 }
 
 impl Disk {
@@ -86,6 +89,8 @@ impl Disk {
             purges: loaded.purges,
             remembering: Mutex::default(),
             unwritten_purges: false.into(),
+            logged_purges: false.into(),
+            floor_done: loaded.floor_done.into(),
             copying: 0.into(),
             entries: 0.into(),
             bytes: 0.into(),
@@ -98,13 +103,26 @@ impl Disk {
         Ok(disk)
     }
 
+    /// Closes the database, for as long as it takes to open it anew.
+    fn let_go(&self) -> Result<(), String> {
+        // Taken out first: the lock is held for that long and no longer, whatever closing takes.
+        let taken = self.db.write().take();
+        let Some(db) = taken else { return Ok(()) };
+        db.cancel_all_background_work(true);
+        if self.durability == Durability::None {
+            // What had not reached a file is lost, and what it replaced must not come back.
+            self.valid_from_ms.store(now_ms(), Relaxed);
+        }
+        match self.drop_last(db) {
+            true => Ok(()),
+            false => Err("somebody still reads from it".to_owned()),
+        }
+    }
+
     /// Closes the database and opens it again: after a failed write RocksDB takes no more. Files that
     /// cannot be opened any more are set aside. Blocks; look-ups meanwhile find nothing.
     pub fn reopen(&self) -> Result<(), String> {
-        if let Some(db) = self.db.write().take() {
-            db.cancel_all_background_work(true);
-            self.drop_last(db);
-        }
+        self.let_go()?;
         let attempt = || open_and_load(&self.path, &self.sizes, &self.shared, self.durability);
         let (db, loaded) = match attempt() {
             Ok(opened) => opened,
@@ -115,6 +133,7 @@ impl Disk {
             }
         };
         self.adopt(loaded.table);
+        self.floor_done.store(loaded.floor_done, Relaxed);
         *self.db.write() = Some(Arc::new(db));
         self.look_at_files();
         // Those of this process are all that there are, also if the files do not know them.
@@ -124,10 +143,7 @@ impl Disk {
 
     /// Sets the files aside and starts empty. Blocks.
     pub fn start_anew(&self, why: &str) -> Result<(), String> {
-        if let Some(db) = self.db.write().take() {
-            db.cancel_all_background_work(true);
-            self.drop_last(db);
-        }
+        self.let_go()?;
         set_aside(&self.path, why, &self.metrics)?;
         self.valid_from_ms.store(now_ms(), Relaxed);
         self.reopen()
@@ -193,19 +209,30 @@ fn load(db: &DB) -> Result<Loaded, Failure> {
     Ok(Loaded {
         table: Table::new(segments),
         purges: purging::restore(db)?,
+        floor_done: purging::number(db, FLOOR_DONE_KEY)?,
     })
 }
 
-/// Removes files of segments that were on their way out when the process died.
-fn remove_strays(db: &DB, table: &Table) -> Result<(), rocksdb::Error> {
+/// Removes files of segments that nobody knows: on their way out, or not yet known, when the process
+/// died. One of them would keep all blob files that are newer than it.
+fn remove_strays(db: &DB, table: &Table) -> Result<(), Failure> {
     let Some(families) = Families::of(db) else {
         return Ok(());
     };
-    for queue in Queue::ALL {
-        let data = families.data(queue);
-        let oldest = table.oldest(queue);
-        let end = oldest.map_or([0xff; 4], |oldest| oldest.prefix());
-        db.delete_file_in_range_cf(data, [0; 4].as_slice(), end.as_slice())?;
+    let data = |family: &str| Queue::ALL.iter().any(|queue| queue.family() == family);
+    let files = db.live_files()?.into_iter();
+    let files = files.filter(|file| data(&file.column_family_name));
+    let strays: BTreeSet<Segment> = files
+        .flat_map(|file| segments_of(&file))
+        .flatten()
+        .filter(|segment| table.get(*segment).is_none())
+        .collect();
+    for stray in strays {
+        // Files can only be removed where this brings them.
+        sort(db, families, stray).map_err(|e| Failure::Other(e.to_string()))?;
+        let (begin, end) = stray.range();
+        let data = families.data(stray.queue());
+        db.delete_file_in_range_cf(data, begin.as_slice(), end.as_slice())?;
     }
     Ok(())
 }

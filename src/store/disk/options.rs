@@ -105,6 +105,8 @@ pub fn database(sizes: &Sizes, shared: &Shared, durability: Durability) -> Optio
     options.create_missing_column_families(true);
     options.set_write_buffer_manager(&shared.buffers);
     options.set_max_background_jobs(2);
+    // What look-ups were the last to use is freed by the background, not by them.
+    options.set_avoid_unnecessary_blocking_io(true);
     options.set_max_open_files(OPEN_FILES_MAX);
     // The log lives until the last family that wrote to it is flushed.
     options.set_max_total_wal_size(2 * sizes.memtable_bytes as u64);

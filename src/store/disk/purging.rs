@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use rocksdb::{DB, WriteBatch};
 
 use super::Disk;
-use super::change::write_patiently;
+use super::change::{flush_all, write_patiently};
+use super::error::DiskError;
 use super::evict::rows_of;
 use super::layout::{
     FILLS_FROM_KEY, FLOOR_DONE_KEY, FLOOR_KEY, Families, GENERATION_KEY, PURGE_PREFIX, Queue,
@@ -27,7 +28,7 @@ pub struct Pass {
 impl Disk {
     /// Makes sure that the purges so far outlive the process and the machine. Blocks. False if the
     /// database is not open, and nothing was written.
-    pub fn remember_purges(&self) -> Result<bool, rocksdb::Error> {
+    pub fn remember_purges(&self) -> Result<bool, DiskError> {
         // Until it is done; the writer tries again otherwise.
         self.unwritten_purges.store(true, Relaxed);
         let Some(db) = self.db() else {
@@ -60,25 +61,32 @@ impl Disk {
         if written.is_err() {
             self.unwritten_purges.store(true, Relaxed);
         }
+        self.logged_purges.store(true, Relaxed);
         written.map(|()| true)
     }
 
-    /// Writes down purges that could not be written when they came.
-    pub fn remember_unwritten_purges(&self) -> Result<(), rocksdb::Error> {
+    /// Writes down purges that could not be written when they came, and brings those that are in the
+    /// log into a table: of a log that is damaged nothing behind the damage is believed. Blocks.
+    pub fn settle_purges(&self) -> Result<(), DiskError> {
         if self.unwritten_purges.load(Relaxed) {
             self.remember_purges()?;
+        }
+        if self.logged_purges.swap(false, Relaxed)
+            && let Some(db) = self.db()
+        {
+            db.flush()?;
         }
         Ok(())
     }
 
     /// Removes everything if there was a purge of everything. Blocks for as long as it takes to
     /// remove the files. True if there was something to do.
-    pub fn carry_out_purge_of_all(&self) -> Result<bool, rocksdb::Error> {
+    pub fn carry_out_purge_of_all(&self) -> Result<bool, DiskError> {
         let Some(db) = self.db() else {
             return Ok(false);
         };
         let floor = self.purges.floor();
-        if number(&db, FLOOR_DONE_KEY)? == floor {
+        if self.floor_done.load(Relaxed) == floor {
             return Ok(false);
         }
         let Some(families) = Families::of(&db) else {
@@ -96,7 +104,6 @@ impl Disk {
         }
         let mut batch = WriteBatch::default();
         batch.delete_range_cf(families.index, [0; 32].as_slice(), [0xff; 33].as_slice());
-        batch.put(FLOOR_DONE_KEY, floor.to_be_bytes());
         // Also if the purge itself has not been written down yet.
         batch.put(FLOOR_KEY, floor.to_be_bytes());
         batch.put(GENERATION_KEY, self.purges.generation().to_be_bytes());
@@ -107,10 +114,15 @@ impl Disk {
             change.forget(segment);
         }
         change.commit()?;
+        self.adopt(next);
+        // Only now: broken off before, it is done once more.
+        let mut batch = WriteBatch::default();
+        batch.put(FLOOR_DONE_KEY, floor.to_be_bytes());
+        write_patiently(&db, batch, Durability::Process)?;
+        self.floor_done.store(floor, Relaxed);
         // The tombstone over everything would be asked at each look-up.
         db.flush_cf(families.index)?;
         db.compact_range_cf(families.index, None::<&[u8]>, None::<&[u8]>);
-        self.adopt(next);
         self.metrics.store_removed(Removal::Purged).inc_by(removed);
         Ok(true)
     }
@@ -128,7 +140,7 @@ impl Disk {
     }
 
     /// Takes what is purged out of the index, in one segment. Blocks. True once the pass is through.
-    pub fn go_on(&self, pass: &mut Pass) -> Result<bool, rocksdb::Error> {
+    pub fn go_on(&self, pass: &mut Pass) -> Result<bool, DiskError> {
         if let Some(segment) = pass.left.pop() {
             self.purge_segment(segment)?;
             return Ok(false);
@@ -138,14 +150,14 @@ impl Disk {
             && let Some(families) = Families::of(&db)
         {
             // What was taken out of the index must be out of it for good.
-            db.flush_cf(families.index)?;
+            flush_all(&db, families)?;
         }
         self.purges.finished(pass.up_to);
         self.remember_purges()?;
         Ok(true)
     }
 
-    fn purge_segment(&self, segment: Segment) -> Result<(), rocksdb::Error> {
+    fn purge_segment(&self, segment: Segment) -> Result<(), DiskError> {
         let Some(db) = self.db() else { return Ok(()) };
         let Some(families) = Families::of(&db) else {
             return Ok(());
@@ -154,7 +166,16 @@ impl Disk {
         let mut change = self.change(&db, families, &mut table);
         let mut removed = 0;
         for item in rows_of(&db, families, segment) {
-            let (key, value) = item?;
+            let (key, value) = match item {
+                Ok(item) => item,
+                Err(error) => {
+                    // What cannot be looked at may be covered, and goes.
+                    self.unreadable(&error);
+                    change.seal(segment)?;
+                    change.forget(segment);
+                    break;
+                }
+            };
             let Some((_, _, key)) = read_data_key(&key) else {
                 continue;
             };
@@ -210,7 +231,8 @@ pub fn restore(db: &DB) -> Result<Purges, rocksdb::Error> {
     ))
 }
 
-fn number(db: &DB, key: &[u8]) -> Result<u64, rocksdb::Error> {
+/// A number of eight bytes in the default column family; 0 if it is not there.
+pub fn number(db: &DB, key: &[u8]) -> Result<u64, rocksdb::Error> {
     let value = db.get_pinned(key)?;
     let bytes = value.and_then(|value| <[u8; 8]>::try_from(&*value).ok());
     Ok(bytes.map_or(0, u64::from_be_bytes))

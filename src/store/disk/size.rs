@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::Disk;
+use super::{Disk, DiskError};
 use crate::store::aside;
 
 /// Segments removed in one go at most: then writing goes on, and the rest has its turn.
@@ -20,7 +20,7 @@ impl Disk {
     }
 
     /// Makes room while the files take more than they may. Blocks. False if they still do afterwards.
-    pub fn keep_bound(&self, now_ms: u64) -> Result<bool, rocksdb::Error> {
+    pub fn keep_bound(&self, now_ms: u64) -> Result<bool, DiskError> {
         for _ in 0..ROUNDS_MAX {
             if self.bytes() <= self.sizes.evict_above {
                 return Ok(true);
@@ -36,7 +36,14 @@ impl Disk {
             }
             if matches!(aside::remove(&self.path), Ok(true)) {
                 log::info!("what was set aside is removed to make room");
-            } else if !self.evict(now_ms)? {
+                continue;
+            }
+            if !self.evict(now_ms)? {
+                break;
+            }
+            self.look_at_files();
+            if self.bytes() >= before {
+                // Somebody still reads from what has gone, or it was all worth copying.
                 break;
             }
         }

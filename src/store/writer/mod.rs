@@ -175,7 +175,7 @@ impl Shared {
             drop(pending);
             // Most answers are new: then there is nothing that could come back.
             let queued = self.queued_bytes.load(Relaxed) > 0;
-            if !queued && matches!(self.disk.probe(&key), Probe::Absent) {
+            if !queued && self.disk.is_open() && matches!(self.disk.probe(&key), Probe::Absent) {
                 continue;
             }
             let mut superseded = self.superseded.lock();

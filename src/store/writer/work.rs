@@ -6,18 +6,18 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use rocksdb::ErrorKind;
-
 use super::Shared;
 use super::batch::{Batch, Command};
 use crate::key::Key;
 use crate::metrics::DropReason;
-use crate::store::disk::{Disk, Pass};
+use crate::store::disk::{Disk, DiskError, Pass};
 use crate::store::record::Record;
-use crate::store::{aside, directory, now_ms};
+use crate::store::{directory, now_ms};
 
 /// How often there is a look at what has expired, and at the size of the files.
 const UPKEEP_EVERY: Duration = Duration::from_secs(1);
+/// How often the files are looked at even if they are believed to be small enough.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// After a failure the disk is tried again so soon, and later each time it fails again at once.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_LAST: Duration = Duration::from_secs(30);
@@ -43,6 +43,7 @@ pub struct Work {
     on_since: Instant,
     retry_after: Duration,
     upkeep_at: Instant,
+    looked_at: Instant,
     pass: Option<Pass>,
 }
 
@@ -58,6 +59,7 @@ impl Work {
             on_since: Instant::now(),
             retry_after: RETRY_FIRST,
             upkeep_at: Instant::now(),
+            looked_at: Instant::now(),
             pass: None,
         }
     }
@@ -155,11 +157,7 @@ impl Work {
     }
 
     /// A purge of everything comes before what is written after it.
-    fn change(
-        &mut self,
-        puts: &[&Arc<Record>],
-        deletes: &HashSet<Key>,
-    ) -> Result<(), rocksdb::Error> {
+    fn change(&mut self, puts: &[&Arc<Record>], deletes: &HashSet<Key>) -> Result<(), DiskError> {
         self.disk.carry_out_purge_of_all()?;
         self.disk.write(puts.iter().copied(), deletes.iter())
     }
@@ -193,6 +191,10 @@ impl Work {
             return;
         }
         self.upkeep_at = Instant::now();
+        if self.looked_at.elapsed() > LOOK_EVERY {
+            self.looked_at = Instant::now();
+            self.disk.look_at_files();
+        }
         if let Err(error) = self.disk.expire(now_ms()) {
             self.failed(&error);
             return;
@@ -200,8 +202,8 @@ impl Work {
         self.keep_bound();
     }
 
-    fn go_on_purging(&mut self) -> Result<(), rocksdb::Error> {
-        self.disk.remember_unwritten_purges()?;
+    fn go_on_purging(&mut self) -> Result<(), DiskError> {
+        self.disk.settle_purges()?;
         if self.disk.carry_out_purge_of_all()? {
             self.pass = None;
         }
@@ -233,8 +235,8 @@ impl Work {
     }
 
     /// Stops writing. Said once, however often it fails.
-    fn failed(&mut self, error: &rocksdb::Error) -> DropReason {
-        let reason = match aside::is_full(error) {
+    fn failed(&mut self, error: &DiskError) -> DropReason {
+        let reason = match error.is_full() {
             true => DropReason::DiskFull,
             false => DropReason::Error,
         };
@@ -246,7 +248,7 @@ impl Work {
              from time to time: {error}"
         );
         self.shared.metrics.store_writable.set(0);
-        let damaged = error.kind() == ErrorKind::Corruption;
+        let damaged = error.is_corruption();
         self.off = Some(Off {
             reason,
             damage: damaged.then(|| error.to_string()),
@@ -261,8 +263,9 @@ impl Work {
     fn retry(&mut self) {
         let Some(off) = &mut self.off else { return };
         off.retry_at = Instant::now() + RETRY_FIRST;
-        let opened = match &off.damage {
-            Some(why) => self.disk.start_anew(why),
+        // Set aside once; should it fail, opening it says what is wrong.
+        let opened = match off.damage.take() {
+            Some(why) => self.disk.start_anew(&why),
             // Before the database is closed: what can be read is read until then.
             None => directory::try_room(self.disk.path(), self.disk.memtable_bytes())
                 .map_err(|error| error.to_string())
