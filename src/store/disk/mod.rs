@@ -284,6 +284,30 @@ impl Disk {
         self.drop_last(db);
     }
 
+    /// Whether a segment is in the table.
+    #[cfg(test)]
+    pub fn knows(&self, segment: Segment) -> bool {
+        self.table.lock().get(segment).is_some()
+    }
+
+    /// The newest segment of a queue.
+    #[cfg(test)]
+    pub fn newest(&self, queue: Queue) -> Option<Segment> {
+        self.table.lock().newest(queue)
+    }
+
+    /// As if an entry had never been used.
+    #[cfg(test)]
+    pub fn forget_use(&self, key: &Key) {
+        self.uses.set(key, 0);
+    }
+
+    /// As if a copy were being made.
+    #[cfg(test)]
+    pub fn copying_for_test(&self, on: bool) {
+        self.copying.store(usize::from(on), Relaxed);
+    }
+
     /// Stores bytes that may be no record.
     #[cfg(test)]
     pub fn put_raw(&self, record: &Record, bytes: &[u8]) {
@@ -309,7 +333,7 @@ impl Disk {
         Arc::strong_count(&db) == 1
     }
 
-    fn db(&self) -> Option<Arc<DB>> {
+    pub(super) fn db(&self) -> Option<Arc<DB>> {
         self.db.read().clone()
     }
 

@@ -40,6 +40,7 @@ fn the_directory_stays_within_its_bound_and_what_is_used_stays() {
         most >= 32 << 20 >> 2,
         "no more than {most} bytes were ever used"
     );
+    store.writer.close();
     let kept = |numbers: std::ops::Range<u32>| {
         let found = numbers.filter(|n| {
             let read = store.disk.read(&record(*n, b"").key);

@@ -6,6 +6,7 @@ use super::*;
 use crate::metrics::{DropReason, Removal};
 
 mod bounds;
+mod crashes;
 mod model;
 mod purging;
 
