@@ -28,7 +28,8 @@ def build(**files):
 
 class Readme(unittest.TestCase):
     def test_every_example_is_known(self):
-        names = ["kustomization.yaml", "llm-cache-server.yaml", "values.yaml", "patch of the NetworkPolicy"]
+        names = ["kustomization.yaml", "llm-cache-server.yaml", "backup-values.yaml", "patch of the StatefulSet",
+                 "restore.yaml", "values.yaml", "patch of the NetworkPolicy"]
         self.assertEqual(list(EXAMPLES), names)
         self.assertEqual(README.count("```yaml"), len(names))
 
@@ -67,6 +68,34 @@ class Readme(unittest.TestCase):
         patched = build(kustomization=kustomization + patch, patch=EXAMPLES["patch of the NetworkPolicy"])
         one, other = (only(each, "NetworkPolicy")["spec"] for each in (objects, patched))
         self.assertEqual(one, other)
+
+    def test_the_backup(self):
+        with cluster.values_file(EXAMPLES["backup-values.yaml"]) as file:
+            theirs = only(helm(values=[file]), "StatefulSet")["spec"]
+        kustomization = EXAMPLES["kustomization.yaml"].split("configMapGenerator")[0]
+        patch = "patches: [{path: patch.yaml, target: {kind: StatefulSet}}]\n"
+        patched = build(kustomization=kustomization + patch, patch=EXAMPLES["patch of the StatefulSet"])
+        ours = only(patched, "StatefulSet")["spec"]
+        server = theirs["template"]["spec"]
+        for spec in (ours["template"]["spec"], server):
+            self.assertEqual(spec["volumes"][-1]["persistentVolumeClaim"]["claimName"], "llm-cache-backup")
+            self.assertEqual(spec["containers"][0]["volumeMounts"][-1], {"name": "backup", "mountPath": "/backup"})
+        # The pod that restores is one like the server's.
+        pod = parse(EXAMPLES["restore.yaml"])
+        self.assertEqual(problems(pod, "1.30"), [])
+        self.assertEqual(pod["metadata"]["namespace"], cluster.NAMESPACE)
+        spec = pod["spec"]
+        for key in ("securityContext", "automountServiceAccountToken", "enableServiceLinks"):
+            self.assertEqual(spec[key], server[key], key)
+        one, other = spec["containers"][0], server["containers"][0]
+        self.assertEqual(one["securityContext"], other["securityContext"])
+        mounts = {each["name"]: each["mountPath"] for each in other["volumeMounts"]}
+        for each in one["volumeMounts"]:
+            self.assertEqual(each["mountPath"], mounts[each["name"]])
+        claim = theirs["volumeClaimTemplates"][0]["metadata"]["name"]
+        self.assertEqual(spec["volumes"][0]["persistentVolumeClaim"]["claimName"], f"{claim}-llm-cache-server-0")
+        path = parse(server_config(helm()))["store"]["path"]
+        self.assertEqual(one["env"], [{"name": "LLM_CACHE__STORE__PATH", "value": path}])
 
     def test_the_table_of_hits(self):
         rows = re.findall(r"^\|[^|]*?(\w+)(?: times)?(?:: share of hits)? \| (\d+) % \| (\d+) % \| (\d+) % \|$", README, re.MULTILINE)
