@@ -1,7 +1,7 @@
 //! The admin listener: `/livez`, `/readyz`, `/metrics` for machines, and `/cache/…` for operators.
 //!
-//! It runs on threads of its own. What reads the store runs on the blocking pool, two at a time; every
-//! answer has a bound.
+//! It runs on threads of its own. What reads the store runs on the blocking pool, two at a time, beside two
+//! purges and one copy; every answer has a bound.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -82,6 +82,7 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     try_ports(&config)?;
     let metrics = Arc::new(Metrics::new().map_err(setup)?);
     let store = Store::open(&store_options(&config), metrics.clone())?;
+    store.remove_leftovers();
     let limits = FlightLimits {
         flights_max: config.limits.fills_max,
         answer_bytes_max: config.limits.answer_bytes_max,

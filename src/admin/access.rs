@@ -2,7 +2,8 @@
 //!
 //! With a token: who shows it. Without one: who is on this machine, and not on behalf of somebody who is
 //! not. A page in the browser of whoever is there could otherwise ask as well: by its `Origin` it is
-//! known, or, if it had its own name resolved to loopback, by the `Host` it asks for.
+//! known, by what the browser says of where it comes from (`Sec-Fetch-Site`), or, if it had its own name
+//! resolved to loopback, by the `Host` it asks for.
 
 use std::net::IpAddr;
 
@@ -17,6 +18,10 @@ use crate::error::ApiError;
 /// What every proxy's word for "on behalf of" begins with.
 const FORWARDED_PREFIX: &str = "x-forwarded-";
 const REAL_IP: &str = "x-real-ip";
+/// What a browser says of a page that asks: from which site it is, as seen from ours.
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
+/// The user typed the address, or the page is ours.
+const OWN_SITES: [&str; 2] = ["none", "same-origin"];
 
 /// Who may.
 pub enum Access {
@@ -108,6 +113,12 @@ fn is_local(
     if headers.contains_key(ORIGIN) {
         return Err("this comes from a page in a browser (`Origin`)".into());
     }
+    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
+    if sites.any(|site| !OWN_SITES.iter().any(|own| site == own)) {
+        return Err(
+            "this comes from a page of another site in a browser (`Sec-Fetch-Site`)".into(),
+        );
+    }
     let mut hosts = headers.get_all(HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => host.to_str().ok().and_then(|host| host.parse().ok()),
@@ -174,6 +185,10 @@ mod tests {
                 assert_eq!(local(&[("host", host)], peer), Ok(()), "{host} {peer}");
             }
         }
+        for site in OWN_SITES {
+            let typed = [("host", "localhost"), ("sec-fetch-site", site)];
+            assert_eq!(local(&typed, "127.0.0.1"), Ok(()), "{site}");
+        }
     }
 
     #[test]
@@ -190,6 +205,17 @@ mod tests {
             (&[here, ("via", "1.1 x")], "127.0.0.1"),
             (&[here, ("origin", "http://localhost:9901")], "127.0.0.1"),
             (&[here, ("origin", "null")], "127.0.0.1"),
+            (&[here, ("sec-fetch-site", "cross-site")], "127.0.0.1"),
+            (&[here, ("sec-fetch-site", "same-site")], "127.0.0.1"),
+            (&[here, ("sec-fetch-site", "")], "127.0.0.1"),
+            (
+                &[
+                    here,
+                    ("sec-fetch-site", "none"),
+                    ("sec-fetch-site", "cross-site"),
+                ],
+                "127.0.0.1",
+            ),
             (&[here, ("host", "evil.example")], "127.0.0.1"),
             (&[("host", "evil.example:9901")], "127.0.0.1"),
             (&[("host", "localhost.evil.example")], "127.0.0.1"),

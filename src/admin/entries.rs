@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use super::times;
+use crate::store::about::About;
 use crate::store::operate::Entry;
 
 /// Entries listed where nothing is said about it.
@@ -79,11 +80,12 @@ impl Filter {
             if seen.contains(&name) {
                 return Err(format!("`{name}` is given twice"));
             }
-            let text = Some(value.to_string());
+            // Entries keep the beginning of a long name.
+            let kept = || About::new(&value, Some(&value), Some(&value), [0; 8], [0; 8]);
             match &*name {
-                "api" => filter.api = text,
-                "model" => filter.model = text,
-                "namespace" => filter.namespace = text,
+                "api" => filter.api = Some(kept().api.into()),
+                "model" => filter.model = Some(kept().model.into()),
+                "namespace" => filter.namespace = Some(kept().namespace.into()),
                 "tenant" => filter.tenant = Some(tenant_digits(&value)?),
                 "older_than" => filter.stored_before_ms = Some(times::ago(&value, now_ms)?),
                 "limit" => filter.limit = limit(&value)?,
@@ -186,7 +188,6 @@ fn line(entry: &Entry, now_ms: u64) -> Line {
 mod tests {
     use super::*;
     use crate::key::Key;
-    use crate::store::about::About;
     use crate::store::operate::Row;
 
     const NOW: u64 = 1_000_000_000;
@@ -237,6 +238,10 @@ mod tests {
         }
         let listing = gathered("limit=1", &entries);
         assert_eq!((listing.entries.len(), listing.truncated), (1, true));
+        let long = "m".repeat(300);
+        let listing = gathered(&format!("model={long}"), &[entry(&long, NOW)]);
+        assert_eq!(listing.entries.len(), 1);
+        let listing = gathered("limit=1", &entries);
         let line = &listing.entries[0];
         assert_eq!((line.age_seconds, line.bytes, line.fresh), (5, 7, true));
         assert_eq!(line.tenant, "abababababababab");

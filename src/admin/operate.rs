@@ -22,10 +22,14 @@ use crate::store::StoreError;
 use crate::store::operate::{CheckpointError, Entry, PurgeError};
 use crate::store::purge::Covers;
 
-/// Looks and copies under way at once: each may read much from the disk that requests need, too.
+/// Looks under way at once: each may read much from the disk that requests need, too.
 const LOOKS_MAX: usize = 2;
 /// Purges under way at once; they do not wait behind looks.
 const PURGES_MAX: usize = 2;
+/// For its turn a purge waits this long: it has to be done, and the others are soon over.
+const PURGE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Copies under way at once; one may take minutes, and keeps nobody from looking.
+const COPIES_MAX: usize = 1;
 /// A look at all entries that takes longer ends with what it has.
 const LOOK_MAX: Duration = Duration::from_secs(60);
 
@@ -34,6 +38,7 @@ pub struct Desk {
     cache: &'static Cache,
     looks: Arc<Semaphore>,
     purges: Arc<Semaphore>,
+    copies: Arc<Semaphore>,
 }
 
 /// The body of a request for a copy.
@@ -50,6 +55,7 @@ impl Desk {
             cache,
             looks: Arc::new(Semaphore::new(LOOKS_MAX)),
             purges: Arc::new(Semaphore::new(PURGES_MAX)),
+            copies: Arc::new(Semaphore::new(COPIES_MAX)),
         }
     }
 
@@ -96,7 +102,7 @@ impl Desk {
             stats.server = Some(ServerStats::of(cache.metrics()));
             Reply::json(&stats)
         };
-        apart(&self.looks, work).await
+        apart(&self.looks, Duration::ZERO, work).await
     }
 
     async fn entries(&self, query: &str) -> Result<Reply, ApiError> {
@@ -108,7 +114,7 @@ impl Desk {
             let broken_off = scan(cache, |entry| gathering.add(entry))?;
             Reply::json(&gathering.finish(broken_off))
         };
-        apart(&self.looks, work).await
+        apart(&self.looks, Duration::ZERO, work).await
     }
 
     async fn entry(&self, key: &str, query: &str) -> Result<Reply, ApiError> {
@@ -135,7 +141,7 @@ impl Desk {
             })?;
             Reply::json(&shown)
         };
-        apart(&self.looks, work).await
+        apart(&self.looks, Duration::ZERO, work).await
     }
 
     async fn purge(&self, body: &[u8]) -> Result<Reply, ApiError> {
@@ -146,16 +152,16 @@ impl Desk {
         let work = move || {
             let covers = match what {
                 What::Covered(covers) => covers,
-                What::Answer(key) => cache.store().answer_of(key),
+                What::Answer(key) => cache.store().answer_of(key).map_err(|error| {
+                    log::error!("purge of key {key}: {error}");
+                    not_purged(&error)
+                })?,
             };
             let words = purge::in_words(&covers);
-            match cache.store().purge(covers) {
+            match cache.store().purge(covers.clone()) {
                 Ok(generation) => {
                     log::info!("purged: {words} generation={generation}");
-                    Reply::json(&Purged {
-                        purged: words,
-                        generation,
-                    })
+                    Reply::json(&Purged::new(&covers, generation))
                 }
                 Err(error) => {
                     log::error!("purge of {words}: {error}");
@@ -163,7 +169,7 @@ impl Desk {
                 }
             }
         };
-        let reply = apart(&self.purges, work).await;
+        let reply = apart(&self.purges, PURGE_WAIT_MAX, work).await;
         if of_all {
             // Nobody waits for that.
             drop(tokio::task::spawn_blocking(move || {
@@ -191,17 +197,19 @@ impl Desk {
                 "seconds": began.elapsed().as_secs_f64(),
             }))
         };
-        apart(&self.looks, work).await
+        apart(&self.copies, Duration::ZERO, work).await
     }
 }
 
-/// Runs work that may block on the pool for that, if not too much of it is under way. It is counted
-/// until it is over, whether or not somebody still waits.
+/// Runs work that may block on the pool for that, if not too much of it is under way, or soon no more.
+/// It is counted until it is over, whether or not somebody still waits.
 async fn apart(
     limit: &Arc<Semaphore>,
+    wait_max: Duration,
     work: impl FnOnce() -> Result<Reply, ApiError> + Send + 'static,
 ) -> Result<Reply, ApiError> {
-    let Ok(permit) = limit.clone().try_acquire_owned() else {
+    let turn = tokio::time::timeout(wait_max, limit.clone().acquire_owned());
+    let Ok(Ok(permit)) = turn.await else {
         return Err(unavailable(
             "other requests of operators are under way; ask again in a while".into(),
         ));
@@ -238,7 +246,7 @@ fn store_failed(error: &StoreError) -> ApiError {
 
 fn not_purged(error: &PurgeError) -> ApiError {
     match error {
-        PurgeError::TooMany(_) => unavailable(error.to_string()),
+        PurgeError::TooMany(_) | PurgeError::NotLookedUp(_) => unavailable(error.to_string()),
         PurgeError::NotWritten(_) => ApiError {
             status: 500,
             kind: "store_error",
@@ -257,9 +265,9 @@ fn not_copied(error: &CheckpointError) -> ApiError {
             message: why.clone(),
         },
         CheckpointError::Store(error) => store_failed(error),
-        CheckpointError::Io(error) => {
-            log::warn!("the database cannot be copied: {error}");
-            unavailable(format!("the copy cannot be written: {error}"))
+        CheckpointError::Write { .. } => {
+            log::warn!("an operator's request failed: {error}");
+            unavailable(error.to_string())
         }
     }
 }
@@ -314,22 +322,29 @@ mod tests {
                         look()
                     };
                     // Whoever asked has left; the work goes on, and counts.
-                    let _ = tokio::time::timeout(Duration::ZERO, apart(&limit, work)).await;
+                    let asked = apart(&limit, Duration::ZERO, work);
+                    let _ = tokio::time::timeout(Duration::ZERO, asked).await;
                 })
             })
             .collect();
         for asked in under_way {
             asked.await.unwrap();
         }
-        let refused = apart(&limit, look).await.err().unwrap();
+        let refused = apart(&limit, Duration::ZERO, look).await.err().unwrap();
         assert_eq!((refused.status, refused.code), (503, "unavailable"));
         let reply = Reply::error(&refused).into_response();
         assert!(reply.headers().contains_key(http::header::RETRY_AFTER));
+        // Who waits for a turn gets the first one.
+        let waiting = tokio::spawn({
+            let limit = limit.clone();
+            async move { apart(&limit, Duration::from_secs(20), look).await }
+        });
         release.send(()).unwrap();
+        assert!(waiting.await.unwrap().is_ok());
         while limit.available_permits() == 0 {
             tokio::task::yield_now().await;
         }
-        assert!(apart(&limit, look).await.is_ok());
+        assert!(apart(&limit, Duration::ZERO, look).await.is_ok());
         release.send(()).unwrap();
     }
 }

@@ -47,6 +47,24 @@ pub struct Purged {
     pub purged: String,
     /// The number of the purge.
     pub generation: u64,
+    /// Of a purge by key: whether there is an entry of the key. Without one it is not known what else
+    /// answers the same question.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub found: Option<bool>,
+}
+
+impl Purged {
+    /// What became of a purge that holds.
+    pub fn new(covers: &Covers, generation: u64) -> Purged {
+        Purged {
+            purged: in_words(covers),
+            generation,
+            found: match covers {
+                Covers::Answer { question, .. } => Some(question.is_some()),
+                _ => None,
+            },
+        }
+    }
 }
 
 impl Asked {

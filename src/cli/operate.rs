@@ -17,7 +17,7 @@ use crate::admin::purge::{self, Asked, Purged};
 use crate::admin::stats::{Counting, Stats};
 use crate::cache::now_ms;
 use crate::config::Config;
-use crate::store::operate::{Offline, RestoreError, restore};
+use crate::store::operate::{Offline, ReadError, RestoreError, restore};
 
 /// What operators ask for.
 #[derive(Subcommand)]
@@ -149,7 +149,13 @@ impl Operate {
                 let body = to_json(&what.asked())?;
                 let answer = remote::post(config, "/cache/purge", body)?;
                 show(&answer, json, |purged: &Purged| {
-                    format!("purged: {}\n", purged.purged)
+                    let only = match purged.found {
+                        Some(false) => {
+                            " (only this key; nothing is stored under it, purge by model to be sure)"
+                        }
+                        _ => "",
+                    };
+                    format!("purged: {}{only}\n", purged.purged)
                 })
             }
             Operate::Checkpoint { directory, json } => {
@@ -167,6 +173,7 @@ impl Operate {
                     RestoreError::Failed(why) => Failure::Failed(why),
                 })?;
                 let value = serde_json::json!({
+                    "path": restored.path.to_string_lossy(),
                     "entries": restored.entries,
                     "bytes": restored.bytes,
                 });
@@ -174,7 +181,7 @@ impl Operate {
                     format!(
                         "{} entries are restored into {}\n",
                         restored.entries,
-                        config.store.path.display()
+                        restored.path.display()
                     )
                 })
             }
@@ -219,13 +226,14 @@ fn stats(config: &Config, look: &Look) -> Result<(), Failure> {
     let answer = match look.offline {
         false => remote::get(config, "/cache/stats")?,
         true => {
-            let mut counting = Counting::new(now_ms());
-            offline(config)?
-                .scan(&mut |entry| {
+            let counting = offline(config, |store| {
+                let mut counting = Counting::new(now_ms());
+                store.scan(&mut |entry| {
                     counting.add(&entry);
                     ControlFlow::Continue(())
-                })
-                .map_err(unreadable)?;
+                })?;
+                Ok(counting)
+            })?;
             to_json(&counting.finish(false))?
         }
     };
@@ -239,10 +247,11 @@ fn entries(config: &Config, which: &Which, look: &Look) -> Result<(), Failure> {
         true => {
             let now = now_ms();
             let filter = Filter::read(&query, now).map_err(Failure::Usage)?;
-            let mut gathering = Gathering::new(filter, now);
-            offline(config)?
-                .scan(&mut |entry| gathering.add(&entry))
-                .map_err(unreadable)?;
+            let gathering = offline(config, |store| {
+                let mut gathering = Gathering::new(filter.clone(), now);
+                store.scan(&mut |entry| gathering.add(&entry))?;
+                Ok(gathering)
+            })?;
             to_json(&gathering.finish(false))?
         }
     };
@@ -256,7 +265,7 @@ fn inspect(config: &Config, key: &str, with_body: bool, look: &Look) -> Result<(
     let answer = match look.offline {
         false => remote::get(config, &format!("/cache/entries/{key}?body={with_body}"))?,
         true => {
-            let found = offline(config)?.inspect(&key).map_err(unreadable)?;
+            let found = offline(config, |store| store.inspect(&key))?;
             let record =
                 found.ok_or_else(|| Failure::Failed("there is no entry of this key".to_owned()))?;
             let shown = Shown::of(&record, with_body, now_ms());
@@ -266,12 +275,11 @@ fn inspect(config: &Config, key: &str, with_body: bool, look: &Look) -> Result<(
     show(&answer, look.json, |shown: &Shown| tables::shown(shown))
 }
 
-fn offline(config: &Config) -> Result<Offline, Failure> {
-    Offline::open(&config.store.path).map_err(|e| Failure::Failed(e.to_string()))
-}
-
-fn unreadable(error: impl std::fmt::Display) -> Failure {
-    Failure::Failed(format!("the store cannot be read: {error}"))
+fn offline<T>(
+    config: &Config,
+    look: impl Fn(&Offline) -> Result<T, ReadError>,
+) -> Result<T, Failure> {
+    Offline::look(&config.store.path, look).map_err(|e| Failure::Failed(e.to_string()))
 }
 
 fn to_json(value: &impl Serialize) -> Result<Vec<u8>, Failure> {

@@ -8,6 +8,11 @@ use std::time::SystemTime;
 
 /// Directories inside the store's own begin like this; the date follows.
 const PREFIX: &str = "set-aside-";
+/// Read first when a database is opened.
+const CURRENT: &str = "CURRENT";
+/// There while a restore exchanges the files of the database: what is in the directory is neither the
+/// old one nor the new one.
+pub const RESTORE_MARKER: &str = "restore.under-way";
 
 /// Whether the files themselves are what is wrong. Everything else is for the operator to mend, and
 /// the files are worth keeping where they are.
@@ -38,15 +43,15 @@ pub fn is_full(error: &rocksdb::Error) -> bool {
 /// Moves the files of a database into a directory beside them, named by the date, and removes what was
 /// set aside before: only the latest is kept. Returns where they are.
 pub fn set_aside(path: &Path) -> Result<PathBuf, Error> {
+    if is_half_restored(path) {
+        return Err(Error::other(HALF_RESTORED));
+    }
     remove(path)?;
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let aside = path.join(format!("{PREFIX}{}", now.replace(':', "")));
     fs::create_dir(&aside)?;
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        if is_of_database(&entry.file_name().to_string_lossy()) && entry.file_type()?.is_file() {
-            fs::rename(entry.path(), aside.join(entry.file_name()))?;
-        }
+    for name in files_of(path)?.iter().rev() {
+        fs::rename(path.join(name), aside.join(name))?;
     }
     Ok(aside)
 }
@@ -54,6 +59,9 @@ pub fn set_aside(path: &Path) -> Result<PathBuf, Error> {
 /// Removes what was set aside. True if there was something.
 pub fn remove(path: &Path) -> Result<bool, Error> {
     let mut removed = false;
+    if is_half_restored(path) {
+        return Ok(false);
+    }
     for entry in fs::read_dir(path)? {
         let entry = entry?;
         let ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
@@ -65,6 +73,29 @@ pub fn remove(path: &Path) -> Result<bool, Error> {
         }
     }
     Ok(removed)
+}
+
+/// In words.
+pub const HALF_RESTORED: &str = "a restore was broken off half-way, or is under way";
+
+/// Whether a restore was broken off while it exchanged the files, or is doing so.
+pub fn is_half_restored(path: &Path) -> bool {
+    fs::symlink_metadata(path.join(RESTORE_MARKER)).is_ok()
+}
+
+/// The files of a database. The one that makes it one comes last; so files are put in their place in
+/// this order, and taken away in the other: half of a database is none.
+pub fn files_of(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if is_of_database(&name.to_string_lossy()) && entry.file_type()?.is_file() {
+            names.push(PathBuf::from(name));
+        }
+    }
+    names.sort_by_key(|name| name.as_os_str() == CURRENT);
+    Ok(names)
 }
 
 /// The names that RocksDB gives its files; its lock stays.
@@ -106,5 +137,31 @@ mod tests {
         assert_eq!(fs::read_to_string(second.join("CURRENT")).unwrap(), "newer");
         assert!(remove(dir.path()).unwrap());
         assert!(!remove(dir.path()).unwrap());
+    }
+
+    #[test]
+    fn nothing_moves_where_a_restore_was_broken_off() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("CURRENT"), "old").unwrap();
+        let aside = set_aside(dir.path()).unwrap();
+        for name in ["CURRENT", RESTORE_MARKER] {
+            fs::write(dir.path().join(name), "new").unwrap();
+        }
+        assert!(set_aside(dir.path()).is_err());
+        assert!(!remove(dir.path()).unwrap());
+        assert_eq!(fs::read_to_string(aside.join("CURRENT")).unwrap(), "old");
+        let still = fs::read_to_string(dir.path().join("CURRENT")).unwrap();
+        assert_eq!(still, "new");
+    }
+
+    #[test]
+    fn what_makes_files_a_database_comes_last() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["CURRENT", "000007.sst", "MANIFEST-000004", "IDENTITY"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let names = files_of(dir.path()).unwrap();
+        assert_eq!(names.len(), 4);
+        assert_eq!(names.last().unwrap().as_os_str(), CURRENT);
     }
 }

@@ -8,13 +8,30 @@ use std::path::Path;
 
 use nix::unistd::{getegid, geteuid};
 
-use super::StoreError;
+use super::{StoreError, aside};
 
 /// Written and removed again to see whether that is possible.
 const TRIAL: &str = ".llm-cache-server-trial";
 
-/// Makes the directory if it is not there, and sees that files can be made in it.
+/// Makes the directory if it is not there, and sees that files can be made in it and that what is there
+/// is a whole database or none.
 pub fn prepare(path: &Path) -> Result<(), StoreError> {
+    make_usable(path)?;
+    match aside::is_half_restored(path) {
+        false => Ok(()),
+        true => Err(StoreError::Directory {
+            path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+            advice:
+                "run it again (llm-cache-server restore); what was there before is not lost, and \
+                     comes back if the copy cannot be used"
+                    .to_owned(),
+            source: Error::other(aside::HALF_RESTORED),
+        }),
+    }
+}
+
+/// Makes the directory if it is not there, and sees that files can be made in it.
+pub fn make_usable(path: &Path) -> Result<(), StoreError> {
     // Answers lie there in clear text.
     DirBuilder::new()
         .recursive(true)
@@ -133,6 +150,15 @@ mod tests {
         fs::write(&path, "").unwrap();
         let error = prepare(&path).unwrap_err().to_string();
         assert!(error.contains("store.path"), "{error}");
+    }
+
+    #[test]
+    fn what_a_restore_left_half_done_is_not_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(aside::RESTORE_MARKER), "").unwrap();
+        make_usable(dir.path()).unwrap();
+        let error = prepare(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("run it again"), "{error}");
     }
 
     #[test]

@@ -51,11 +51,22 @@ impl HotTier {
         self.cache.remove(key);
     }
 
-    /// Takes out what a purge of this generation covers. Takes as long as it takes to visit all.
+    /// Takes out what a purge of this generation covers. Takes as long as it takes to visit all; who asks
+    /// for a record meanwhile waits for one of them at most.
     pub fn purge(&self, covers: &Covers, generation: u64) {
-        self.cache.retain(|key, record| {
-            record.generation >= generation || !covers.covers(key, &record.about, record.stored_ms)
-        });
+        let covered = |key: &Key, record: &Record| {
+            record.generation < generation && covers.covers(key, &record.about, record.stored_ms)
+        };
+        // Not `retain`: it keeps a shard to itself while it visits it.
+        let found = self.cache.iter();
+        let keys: Vec<Key> = found
+            .filter(|(key, record)| covered(key, record))
+            .map(|(key, _)| key)
+            .collect();
+        for key in keys {
+            // There may be a newer one by now.
+            self.cache.remove_if(&key, |record| covered(&key, record));
+        }
     }
 
     /// Number of records.

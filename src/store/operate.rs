@@ -1,28 +1,34 @@
 //! What operators do with a store: look, purge, copy.
 
-use std::fs::{self, DirBuilder, File};
-use std::io::ErrorKind;
 use std::ops::ControlFlow;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
 use super::disk::scan::{self, Found};
 use super::purge::{Covers, TooMany};
 use super::record::Record;
-use super::{Store, StoreError, disk};
+use super::{Store, StoreError, aside, disk};
 use crate::key::Key;
 
+mod checkpoint;
 mod restore;
 
 pub use super::row::Row;
+pub use checkpoint::CheckpointError;
 pub use restore::{RestoreError, Restored, restore};
 pub use scan::Found as Entry;
 
-/// A server that runs beside removes files at any moment; a look that met one going begins anew.
-const OFFLINE_ATTEMPTS: usize = 5;
+/// Why an entry cannot be read.
+pub type ReadError = rocksdb::Error;
+
+/// A server that runs beside adds and removes files at any moment; a look that met one of them begins anew,
+/// for so long.
+const LOOK_AGAIN_MAX: Duration = Duration::from_secs(10);
+/// What fails so often while nothing changes is not due to a server that runs beside.
+const FAILURES_MAX: usize = 5;
 
 /// What became of a purge.
 #[derive(Debug, Error)]
@@ -35,20 +41,12 @@ pub enum PurgeError {
         "the purge holds now but could not be written down, and a restart would forget it: {0}"
     )]
     NotWritten(String),
-}
-
-/// Why there is no copy.
-#[derive(Debug, Error)]
-pub enum CheckpointError {
-    /// The directory asked for is not one to write a copy to.
-    #[error("{0}")]
-    Directory(String),
-    /// The database did not write it.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The file system did not.
-    #[error("cannot write the copy: {0}")]
-    Io(#[from] std::io::Error),
+    /// What it has to cover is not known.
+    #[error(
+        "nothing is purged: the entry of the key cannot be read, and it says what else answers the \
+         same question: {0}"
+    )]
+    NotLookedUp(String),
 }
 
 impl Store {
@@ -75,14 +73,18 @@ impl Store {
     }
 
     /// What a purge of one key has to cover: also the other forms of the same answer. Blocks.
-    pub fn answer_of(&self, key: Key) -> Covers {
-        let found = self.inspect(&key).ok().flatten();
+    pub fn answer_of(&self, key: Key) -> Result<Covers, PurgeError> {
+        let unknown = |e: &dyn std::fmt::Display| PurgeError::NotLookedUp(e.to_string());
+        let found = self.inspect(&key).map_err(|e| unknown(&e))?;
+        if found.is_none() && !self.disk.is_open() {
+            return Err(unknown(&StoreError::Closed));
+        }
         let question = found.map(|record| record.about.question);
-        Covers::Answer { key, question }
+        Ok(Covers::Answer { key, question })
     }
 
     /// One entry, as a look-up would find it, without counting it as used. Blocks.
-    pub fn inspect(&self, key: &Key) -> Result<Option<Arc<Record>>, rocksdb::Error> {
+    pub fn inspect(&self, key: &Key) -> Result<Option<Arc<Record>>, ReadError> {
         if let Some(record) = self.get_hot(key) {
             return Ok(Some(record));
         }
@@ -103,67 +105,29 @@ impl Store {
         self.disk.scan(visit)
     }
 
-    /// Writes a copy of the database into a directory that is not there yet, open to this user only.
-    /// Blocks. Files are linked where that is possible, and share their blocks until they leave the
-    /// store.
-    pub fn checkpoint(&self, to: &Path) -> Result<(), CheckpointError> {
-        let parent = checked_parent(to, self.disk.path())?;
-        // Under another name first: what has this one is whole.
-        let mut partial = to.as_os_str().to_owned();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
-        let made = DirBuilder::new().mode(0o700).create(&partial);
-        made.map_err(|e| {
-            let text = match e.kind() {
-                ErrorKind::AlreadyExists => {
-                    "is there already: another copy is being written, or one was broken off \
-                     (remove it then)"
-                        .to_owned()
-                }
-                _ => format!("cannot be made: {e}"),
-            };
-            CheckpointError::Directory(format!("{} {text}", partial.display()))
-        })?;
-        let written = (|| {
-            let copy = partial.join("db");
-            self.disk.checkpoint(&copy)?;
-            fs::set_permissions(&copy, fs::Permissions::from_mode(0o700))?;
-            fs::rename(&copy, to)?;
-            File::open(&parent)?.sync_all()?;
-            Ok(())
-        })();
-        let _ = fs::remove_dir_all(&partial);
-        written
+    /// Removes what a restore that was broken off has left, which counts towards the bound. Blocks.
+    pub fn remove_leftovers(&self) {
+        // The lock is this server's: no restore is under way.
+        match restore::remove_leftovers(self.disk.path()) {
+            Ok(false) => {}
+            Ok(true) => {
+                log::info!("what a restore has left in the store's directory is removed");
+                self.disk.look_at_files();
+            }
+            Err(e) => log::warn!("what a restore has left in the store's directory stays: {e}"),
+        }
     }
 }
 
-/// The directory that a copy is made in, if that can be.
-fn checked_parent(to: &Path, store: &Path) -> Result<PathBuf, CheckpointError> {
-    let refused = |text: String| Err(CheckpointError::Directory(text));
-    let shown = to.display();
-    if !to.is_absolute() {
-        return refused(format!("{shown} is not an absolute path"));
-    }
-    let (Some(parent), Some(_)) = (to.parent(), to.file_name()) else {
-        return refused(format!("{shown} is not a directory that can be made"));
-    };
-    if fs::symlink_metadata(to).is_ok() {
-        return refused(format!(
-            "{shown} is there already; name one that is not there yet"
-        ));
-    }
-    let parent = match parent.canonicalize() {
-        Ok(parent) if parent.is_dir() => parent,
-        Ok(_) => return refused(format!("{} is no directory", parent.display())),
-        Err(e) => return refused(format!("{} cannot be used: {e}", parent.display())),
-    };
-    let inside = store
-        .canonicalize()
-        .is_ok_and(|store| parent.starts_with(store));
-    match inside {
-        true => refused(format!("{shown} is inside store.path")),
-        false => Ok(parent),
-    }
+/// Why there was no look.
+#[derive(Debug, Error)]
+pub enum LookError {
+    /// It does not open.
+    #[error(transparent)]
+    Open(#[from] StoreError),
+    /// It opened, and could not be read.
+    #[error("the store cannot be read: {0}")]
+    Read(#[from] ReadError),
 }
 
 /// A store that is looked at without a server, or beside one.
@@ -174,22 +138,61 @@ pub struct Offline {
 }
 
 impl Offline {
-    /// Opens the database in a directory for reading only: nothing there is changed.
-    pub fn open(path: &Path) -> Result<Offline, StoreError> {
-        if !path.join("CURRENT").exists() {
-            return Err(StoreError::Open {
-                path: path.to_owned(),
-                message: "there is none".into(),
-            });
-        }
-        let mut attempt = 1;
+    /// Opens the database in a directory and looks. A look that fails, because a server that runs beside
+    /// has removed a file under it, begins anew.
+    pub fn look<T>(
+        path: &Path,
+        look: impl Fn(&Offline) -> Result<T, ReadError>,
+    ) -> Result<T, LookError> {
+        let mut failures = 0;
         loop {
-            match disk::read_only(path) {
-                Ok((db, table, purges)) => return Ok(Offline { db, table, purges }),
-                Err(error) if attempt == OFFLINE_ATTEMPTS => return Err(error),
-                Err(_) => attempt += 1,
+            match look(&Offline::open(path)?) {
+                Err(_) if failures < FAILURES_MAX => failures += 1,
+                looked => return Ok(looked?),
             }
         }
+    }
+
+    /// Opens the database in a directory for reading only: nothing there is changed.
+    pub fn open(path: &Path) -> Result<Offline, StoreError> {
+        // The whole path says which working directory counts.
+        let path = &std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let refused = |message: &str| StoreError::Open {
+            path: path.to_owned(),
+            message: message.to_owned(),
+        };
+        if aside::is_half_restored(path) {
+            return Err(refused(aside::HALF_RESTORED));
+        }
+        if !path.join("CURRENT").exists() {
+            return Err(refused("there is none"));
+        }
+        let (began, mut failures) = (Instant::now(), 0);
+        loop {
+            // RocksDB reads the list of files first and the log of writes last. If a file came between,
+            // what the log points to may lie in one that is not in the list.
+            let before = moment(path);
+            let opened = Offline::open_as_it_is(path);
+            let is_one_moment = before == moment(path);
+            match opened {
+                Ok(opened) if is_one_moment => return Ok(opened),
+                Err(_) if is_one_moment && failures < FAILURES_MAX => failures += 1,
+                Err(error) if is_one_moment => return Err(error),
+                _ if began.elapsed() < LOOK_AGAIN_MAX => {}
+                Ok(_) => {
+                    return Err(refused(
+                        "a server changes it faster than it can be read; ask the server, without \
+                         --offline",
+                    ));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn open_as_it_is(path: &Path) -> Result<Offline, StoreError> {
+        let (db, table, purges) = disk::read_only(path)?;
+        Ok(Offline { db, table, purges })
     }
 
     /// Number of entries, as the database counts them.
@@ -198,17 +201,21 @@ impl Offline {
     }
 
     /// Visits the entries, newest segments first, without their bodies.
-    pub fn scan(
-        &self,
-        visit: &mut dyn FnMut(Found) -> ControlFlow<()>,
-    ) -> Result<(), rocksdb::Error> {
+    pub fn scan(&self, visit: &mut dyn FnMut(Found) -> ControlFlow<()>) -> Result<(), ReadError> {
         scan::rows(&self.db, &self.table, &self.purges, visit)
     }
 
     /// One entry; `None` if it is not there, is purged, or cannot be read.
-    pub fn inspect(&self, key: &Key) -> Result<Option<Record>, rocksdb::Error> {
+    pub fn inspect(&self, key: &Key) -> Result<Option<Record>, ReadError> {
         let bytes = scan::record(&self.db, key)?;
         let record = bytes.and_then(|bytes| Record::decode_for(key, &bytes).ok());
         Ok(record.filter(|record| !self.purges.cover_record(record)))
     }
+}
+
+/// Which list of files counts, and how long it is: it grows whenever files come or go.
+fn moment(path: &Path) -> Option<(String, u64)> {
+    let current = std::fs::read_to_string(path.join("CURRENT")).ok()?;
+    let list = std::fs::metadata(path.join(current.trim())).ok()?;
+    Some((current, list.len()))
 }

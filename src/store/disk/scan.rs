@@ -26,6 +26,15 @@ pub struct Found {
     pub row: Row,
 }
 
+/// Why the database wrote no copy of itself.
+#[derive(Debug)]
+pub enum NotCopied {
+    /// It is not open.
+    Closed,
+    /// What it says.
+    Failed(rocksdb::Error),
+}
+
 impl Disk {
     /// Whether there is a database to ask: not once it is closed, nor while it is opened anew.
     pub fn is_open(&self) -> bool {
@@ -53,14 +62,12 @@ impl Disk {
     }
 
     /// Writes a copy of the database into a directory that is not there yet. Blocks.
-    pub fn checkpoint(&self, to: &Path) -> Result<(), StoreError> {
-        let Some(db) = self.db() else {
-            return Err(StoreError::Closed);
-        };
+    pub fn checkpoint(&self, to: &Path) -> Result<(), NotCopied> {
+        let db = self.db().ok_or(NotCopied::Closed)?;
         self.copying.fetch_add(1, Relaxed);
         let written = Checkpoint::new(&db)
             .and_then(|checkpoint| checkpoint.create_checkpoint(to))
-            .map_err(|e| self.unusable(&e));
+            .map_err(NotCopied::Failed);
         self.copying.fetch_sub(1, Relaxed);
         written
     }

@@ -1,24 +1,19 @@
 //! Putting a copy of the database into the place of the one there is, while no server runs.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::Error;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc;
 use thiserror::Error;
 
 use super::Offline;
 use crate::store::{aside, directory};
+use files::Owner;
+use swap::Swap;
 
-/// RocksDB's own lock: who holds it has the database to itself.
-const LOCK: &str = "LOCK";
-/// Read first when a database is opened, so it comes last.
-const CURRENT: &str = "CURRENT";
-/// Where copies wait until all of them are there.
-const STAGE: &str = "restore.partial";
+mod files;
+mod swap;
+mod verify;
+
+pub use swap::remove_leftovers;
 
 /// Why nothing was restored.
 #[derive(Debug, Error)]
@@ -32,8 +27,10 @@ pub enum RestoreError {
 }
 
 /// What was restored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
+    /// Where to: the whole path.
+    pub path: PathBuf,
     /// Entries, as the database counts them.
     pub entries: u64,
     /// Bytes of its files.
@@ -41,16 +38,30 @@ pub struct Restored {
 }
 
 /// Replaces the database in `path` by a copy of the one in `from`. What was there is kept aside until
-/// the copy has been opened. No server may run on either.
+/// the copy has been opened. No server may run on either. Where an earlier restore was broken off, what
+/// was there before it comes back first.
 pub fn restore(from: &Path, path: &Path) -> Result<Restored, RestoreError> {
     let refused = |text: String| RestoreError::Refused(text);
+    let unusable =
+        |e: &dyn std::fmt::Display| refused(format!("{} cannot be used: {e}", path.display()));
     let from = from
         .canonicalize()
-        .map_err(|e| refused(format!("{} cannot be read: {e}", from.display())))?;
-    directory::prepare(path).map_err(|e| refused(e.to_string()))?;
-    let path = path
-        .canonicalize()
-        .map_err(|e| refused(format!("{} cannot be used: {e}", path.display())))?;
+        .map_err(|e| refused(format!("{} cannot be read: {e}", from.display())));
+    let absolute = std::path::absolute(path).map_err(|e| unusable(&e))?;
+    if aside::is_half_restored(&absolute) {
+        undo(&absolute)?;
+    }
+    let from = from?;
+    if path.is_relative() && !absolute.is_dir() {
+        return Err(refused(format!(
+            "there is no directory {}: store.path is relative ({}), so restore where the server is \
+             started, or make that directory first",
+            absolute.display(),
+            path.display()
+        )));
+    }
+    directory::make_usable(&absolute).map_err(|e| refused(e.to_string()))?;
+    let path = absolute.canonicalize().map_err(|e| unusable(&e))?;
     if from.starts_with(&path) || path.starts_with(&from) {
         return Err(refused(format!(
             "{} and the store in {} lie within each other; move the copy elsewhere first",
@@ -58,145 +69,39 @@ pub fn restore(from: &Path, path: &Path) -> Result<Restored, RestoreError> {
             path.display()
         )));
     }
-    let _ours = lock(&path)?;
-    let _theirs = match from.join(LOCK).exists() {
-        true => Some(lock(&from)?),
+    let owner = Owner::of(&path).map_err(|e| unusable(&e))?;
+    let _ours = files::lock(&path, owner)?;
+    let _theirs = match from.join(files::LOCK).exists() {
+        true => Some(files::lock(&from, owner)?),
         false => None,
     };
-    let copy = Offline::open(&from).map_err(|e| refused(e.to_string()))?;
-    let entries = copy.entries();
-    drop(copy);
-    let stage = path.join(STAGE);
-    let bytes = stage_copies(&from, &stage, &path).map_err(|e| {
-        let _ = fs::remove_dir_all(&stage);
+    drop(Offline::open(&from).map_err(|e| refused(e.to_string()))?);
+    let swap = Swap::new(&path, owner);
+    let bytes = swap.stage(&from).map_err(|e| {
+        swap.drop_stage();
         RestoreError::Failed(format!("cannot copy {}: {e}", from.display()))
     })?;
-    put_in_place(&stage, &path)?;
-    Ok(Restored { entries, bytes })
-}
-
-/// Takes the lock of a directory for as long as the file is open.
-fn lock(path: &Path) -> Result<File, RestoreError> {
-    let shown = path.display();
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path.join(LOCK))
-        .map_err(|e| RestoreError::Refused(format!("{shown} cannot be locked: {e}")))?;
-    own(path, &path.join(LOCK))
-        .map_err(|e| RestoreError::Refused(format!("{shown} cannot be locked: {e}")))?;
-    let whole = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    match fcntl(&file, FcntlArg::F_SETLK(&whole)) {
-        Ok(_) => Ok(file),
-        Err(Errno::EACCES | Errno::EAGAIN) => Err(RestoreError::Refused(format!(
-            "a server uses the database in {shown}: stop it first"
-        ))),
-        Err(e) => Err(RestoreError::Refused(format!(
-            "{shown} cannot be locked: {e}"
-        ))),
-    }
-}
-
-/// Copies the files of a database; returns their bytes. The log for people stays behind.
-fn stage_copies(from: &Path, stage: &Path, path: &Path) -> Result<u64, Error> {
-    if stage.exists() {
-        fs::remove_dir_all(stage)?;
-    }
-    DirBuilder::new().mode(0o700).create(stage)?;
-    let mut bytes = 0;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let text = name.to_string_lossy();
-        let wanted = aside::is_of_database(&text) && !text.starts_with("LOG");
-        if !wanted || !entry.file_type()?.is_file() {
-            continue;
-        }
-        let copy = stage.join(&name);
-        bytes += fs::copy(entry.path(), &copy)?;
-        own(path, &copy)?;
-        File::open(&copy)?.sync_all()?;
-    }
-    File::open(stage)?.sync_all()?;
-    Ok(bytes)
-}
-
-/// Gives a file to whom the directory belongs: root may restore what another user's server reads.
-fn own(directory: &Path, file: &Path) -> Result<(), Error> {
-    let (wanted, has) = (fs::metadata(directory)?, fs::metadata(file)?);
-    match (wanted.uid(), wanted.gid()) == (has.uid(), has.gid()) {
-        true => Ok(()),
-        false if !nix::unistd::geteuid().is_root() => Ok(()),
-        false => chown(file, Some(wanted.uid()), Some(wanted.gid())),
-    }
-}
-
-/// Sets the present files aside, moves the copies to their place, and opens them once; whatever goes
-/// wrong, the present files come back.
-fn put_in_place(stage: &Path, path: &Path) -> Result<(), RestoreError> {
-    let old = aside::set_aside(path)
-        .map_err(|e| RestoreError::Failed(format!("cannot set the present files aside: {e}")))?;
-    let moved = move_files(stage, path).and_then(|()| File::open(path)?.sync_all());
-    let opened = moved
-        .map_err(|e| e.to_string())
-        .and_then(|()| Offline::open(path).map_err(|e| e.to_string()));
-    if let Err(why) = opened {
-        let back = clear(path).and_then(|()| move_files(&old, path));
-        let _ = fs::remove_dir_all(stage);
-        return Err(RestoreError::Failed(match back {
-            Ok(()) => {
-                let _ = fs::remove_dir(&old);
-                format!("the copy cannot be used in its place, the store is as it was: {why}")
-            }
-            Err(e) => format!(
-                "the copy cannot be used in its place: {why}; the files that were there are in {}, \
-                 and cannot be moved back: {e}",
-                old.display()
-            ),
-        }));
-    }
-    let done = fs::remove_dir_all(stage).and_then(|()| aside::remove(path));
-    done.map(|_| ()).map_err(|e| {
-        RestoreError::Failed(format!(
-            "the copy is in its place, but what was there before cannot be removed: {e}"
-        ))
+    let entries = verify::entries(swap.staged()).map_err(|why| {
+        swap.drop_stage();
+        refused(format!("{} is no usable copy: {why}", from.display()))
+    })?;
+    swap.run()?;
+    Ok(Restored {
+        path,
+        entries,
+        bytes,
     })
 }
 
-fn move_files(from: &Path, to: &Path) -> Result<(), Error> {
-    for name in files_of(from)? {
-        fs::rename(from.join(&name), to.join(&name))?;
-    }
-    Ok(())
-}
-
-/// Removes the files of a database.
-fn clear(path: &Path) -> Result<(), Error> {
-    // Backwards: without its first file it is none.
-    for name in files_of(path)?.into_iter().rev() {
-        fs::remove_file(path.join(name))?;
-    }
-    Ok(())
-}
-
-/// The files of a database, [`CURRENT`] last.
-fn files_of(path: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if aside::is_of_database(&name.to_string_lossy()) && entry.file_type()?.is_file() {
-            names.push(PathBuf::from(name));
-        }
-    }
-    names.sort_by_key(|name| name.as_os_str() == CURRENT);
-    Ok(names)
+/// Puts back what was there before a restore that was broken off.
+fn undo(path: &Path) -> Result<(), RestoreError> {
+    let said = |e: &dyn std::fmt::Display| {
+        RestoreError::Failed(format!(
+            "a restore into {} was broken off, and what was there before cannot be put back: {e}",
+            path.display()
+        ))
+    };
+    let owner = Owner::of(path).map_err(|e| said(&e))?;
+    let _ours = files::lock(path, owner)?;
+    Swap::new(path, owner).undo().map_err(|e| said(&e))
 }

@@ -6,6 +6,7 @@ use super::full::{becomes, load_until_unwritable, new_answers_survive, question}
 use super::question::{ask_truly, oracle};
 use super::said::Said;
 use super::shim::{FaultyDisk, proxy_on};
+use crate::harness::*;
 
 async fn writes_that_fail(error: Errno, kill: bool) {
     let disk = FaultyDisk::new();
@@ -87,4 +88,30 @@ async fn reads_that_fail_are_misses_until_they_work_again() {
     // What was asked anew may not have been written meanwhile; it is true in any case.
     let seen = ask_truly(&proxy, 8, (0..100).map(question)).await;
     println!("what was asked while reads failed, after a restart: {seen:?}");
+}
+
+/// The entry says what else has to go with it: without it the purge would hold for half of the answer.
+#[tokio::test]
+async fn a_purge_by_key_is_refused_while_the_entry_cannot_be_read() {
+    let disk = FaultyDisk::new();
+    let origin = oracle().await;
+    let mut proxy = proxy_on(&disk, &origin).await;
+    let answer = proxy.ask(&question(1).ask()).await;
+    answer.is(200, "miss");
+    let key = answer.field("x-llm-cache-key").unwrap().to_owned();
+    proxy.restart().await;
+    let purge = Ask::post("/cache/purge", format!("{{\"key\":\"{key}\"}}"))
+        .without("authorization")
+        .header("host", &proxy.admin.to_string());
+    disk.fails_reads(Some(Errno::EIO));
+    let refused = H1::connect(proxy.admin).await.ask(&purge).await;
+    refused.is_error(503);
+    let text = refused.text();
+    assert!(text.contains("nothing is purged"), "{}", refused.dump());
+    disk.mends();
+    proxy.ask(&question(1).ask()).await.is(200, "hit");
+    let purged = H1::connect(proxy.admin).await.ask(&purge).await;
+    purged.is_clean(200);
+    assert_eq!(purged.json()["found"], true);
+    proxy.ask(&question(1).ask()).await.is(200, "miss");
 }

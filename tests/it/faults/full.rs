@@ -167,3 +167,25 @@ async fn a_real_file_system_of_64_mib_fills_up_under_load_and_is_used_again() {
     new_answers_survive(&mut proxy, 100_000, true).await;
     ask_truly(&proxy, 8, (0..next).map(question)).await;
 }
+
+#[tokio::test]
+async fn a_copy_that_does_not_fit_where_it_goes_is_said_to_be_that_and_leaves_nothing() {
+    let Some(tmpfs) = Tmpfs::mount("size=256k") else {
+        return;
+    };
+    let origin = oracle().await;
+    let proxy = proxy_before(&origin).await;
+    ask_truly(&proxy, 4, (0..100).map(|n| Question::of(n, 10_000))).await;
+    proxy.reaches("llm_cache_store_writes_total", 100.0).await;
+    let to = tmpfs.path("copy");
+    let body = serde_json::json!({"directory": to}).to_string();
+    let ask = Ask::post("/cache/checkpoint", body)
+        .without("authorization")
+        .header("host", &proxy.admin.to_string());
+    let answer = H1::connect(proxy.admin).await.ask(&ask).await;
+    answer.is_error(503);
+    let said = format!("cannot write the copy to {}", to.display());
+    assert!(answer.text().contains(&said), "{}", answer.dump());
+    assert!(!to.exists() && !tmpfs.path("copy.partial").exists());
+    ask_truly(&proxy, 4, (0..200).map(|n| Question::of(n, 10_000))).await;
+}

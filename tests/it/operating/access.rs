@@ -80,6 +80,8 @@ async fn without_a_token_only_this_machine_may() {
         ("via", "1.1 gateway"),
         ("origin", "http://127.0.0.1"),
         ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
         ("host", "rebound.example"),
         ("host", "10.0.0.1:9901"),
     ] {
@@ -92,8 +94,13 @@ async fn without_a_token_only_this_machine_may() {
     proxy.ask(&chat("kept")).await.is(200, "hit");
     for host in ["localhost", "127.0.0.1:1", "[::1]:9901"] {
         let ask = get("/cache/stats").header("host", host);
-        operate(&proxy, ask).await.is_clean(200);
+        let answer = operate(&proxy, ask).await;
+        answer.is_clean(200);
+        assert_eq!(answer.field("x-content-type-options"), Some("nosniff"));
     }
+    // The address of a browser's window.
+    let typed = get("/cache/stats").header("sec-fetch-site", "none");
+    operate(&proxy, typed).await.is_clean(200);
     // A probe comes under any name.
     proxy.admin_get("/readyz").await.is_clean(200);
 }

@@ -33,6 +33,21 @@ async fn stats_entries_and_inspect_say_the_same_with_a_server_and_without() {
     written(&proxy, 3).await;
     let said = good(&proxy, &["purge", "--model", "o3"]).await;
     assert_eq!(said, "purged: model \"o3\"\n");
+    let unknown = "0".repeat(64);
+    let said = good(&proxy, &["purge", "--key", &unknown]).await;
+    assert_eq!(
+        said,
+        format!(
+            "purged: key {unknown} (only this key; nothing is stored under it, purge by model to be \
+             sure)\n"
+        )
+    );
+    let long = "m".repeat(300);
+    let long_named = proxy.ask(&chat_with(&long, "a long name")).await;
+    proxy.reaches("llm_cache_store_writes_total", 4.0).await;
+    let listed = good(&proxy, &["entries", "--model", &long]).await;
+    assert!(listed.contains(&key_of(&long_named)), "{listed}");
+    good(&proxy, &["purge", "--model", &long]).await;
     let key = key_of(&answer);
     for offline in [false, true] {
         let with = |args: &[&'static str]| -> Vec<&str> {
@@ -94,32 +109,78 @@ async fn stats_entries_and_inspect_say_the_same_with_a_server_and_without() {
         .is(200, "hit");
 }
 
+/// Segments come and go under the look; what stays must be in each.
 #[tokio::test]
 async fn a_look_beside_a_busy_server_is_a_look_at_one_moment() {
-    let origin = origin().start().await;
+    const BOUND: usize = 16 << 20;
+    const BODY: usize = 30 << 10;
+    const PINNED: u64 = 40;
+    const LOOKS: usize = 8;
+    // It compresses to half.
+    let digits = (0..BODY / 64).map(|n| blake3::hash(&n.to_le_bytes()).to_hex());
+    let body: String = digits.map(|digits| digits.to_string()).collect();
+    let origin = origin()
+        .answer(move |call| {
+            let mut answer = llm::chat_value(call);
+            answer["choices"][0]["message"]["content"] = json!(body);
+            Reply::json(200, answer)
+        })
+        .start()
+        .await;
     let proxy = proxy()
         .upstream(&origin)
         .set("store.disk_bytes_max", "16MiB")
+        .set("store.pinned", json!(["pinned"]))
         .start()
         .await;
+    let pinned: Vec<Ask> = (0..PINNED)
+        .map(|n| chat(&format!("pinned {n}")).header("x-llm-cache-namespace", "pinned"))
+        .collect();
+    let mut keys = Vec::new();
+    for answer in ask_all(&proxy, &pinned).await {
+        answer.is(200, "miss");
+        keys.push(key_of(&answer));
+    }
+    written(&proxy, PINNED as usize).await;
+    let looked = std::sync::atomic::AtomicUsize::new(0);
+    let rounds = std::sync::atomic::AtomicUsize::new(0);
+    let relaxed = std::sync::atomic::Ordering::Relaxed;
     let busy = async {
-        for round in 0..30 {
-            let asks: Vec<Ask> = (0..8)
-                .map(|n| chat_of_size(&format!("busy {round} {n}"), 1000))
+        // As long as somebody looks, and several times the bound.
+        for round in 0.. {
+            let asks: Vec<Ask> = (0..16)
+                .map(|n| chat(&format!("busy {round} {n}")))
                 .collect();
             for answer in ask_all(&proxy, &asks).await {
                 answer.is(200, "miss");
             }
+            rounds.store(round + 1, relaxed);
+            let written = (round + 1) * 8 * BODY;
+            if looked.load(relaxed) == LOOKS && written > 6 * BOUND {
+                break;
+            }
         }
     };
     let looking = async {
-        for _ in 0..5 {
+        for look in 0..LOOKS {
             let stats = good(&proxy, &["stats", "--offline", "--json"]).await;
             let stats: Value = serde_json::from_str(&stats).unwrap();
-            assert!(stats["entries"].as_u64().unwrap() <= 240);
+            let found = entries_of(&stats, "by_namespace", "pinned");
+            assert_eq!(found, Some(PINNED), "{stats}");
+            let most = PINNED as usize + (rounds.load(relaxed) + 1) * 8;
+            assert!(stats["entries"].as_u64().unwrap() <= most as u64, "{stats}");
+            let listed = ["entries", "--offline", "--namespace", "pinned"];
+            let listed = good(&proxy, &listed).await;
+            assert!(keys.iter().all(|key| listed.contains(key)), "{listed}");
+            let key = &keys[look % keys.len()];
+            let shown = good(&proxy, &["inspect", "--offline", key]).await;
+            assert!(shown.contains(MODEL), "{shown}");
+            looked.store(look + 1, relaxed);
         }
     };
     tokio::join!(busy, looking);
+    let evicted = "llm_cache_store_removed_total{reason=\"evicted\"}";
+    proxy.reaches(evicted, 500.0).await;
 }
 
 #[tokio::test]

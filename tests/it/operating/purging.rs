@@ -97,7 +97,12 @@ async fn one_key_is_purged_in_all_its_forms() {
     made.is(200, "hit");
     proxy.ask(&chat("another")).await.is(200, "miss");
     // By the key of the form that is on disk; the other one is made from it and in memory.
-    purge(&proxy, &json!({"key": key_of(&stream)})).await;
+    let purged = purge(&proxy, &json!({"key": key_of(&stream)})).await;
+    assert_eq!(purged["found"], true, "{purged}");
+    let again = purge(&proxy, &json!({"key": key_of(&stream)})).await;
+    assert_eq!(again["found"], false, "{again}");
+    let all = purge(&proxy, &json!({"model": "another"})).await;
+    assert_eq!(all.get("found"), None, "{all}");
     proxy.ask(&chat("in both forms")).await.is(200, "miss");
     proxy
         .ask(&chat_stream("in both forms"))
