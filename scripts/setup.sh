@@ -8,7 +8,7 @@
 #   docs   what the commands in the docs need, the SDKs among it
 #   lint   the file checkers
 #   deny   cargo-deny
-#   fuzz   cargo-fuzz
+#   fuzz   cargo-fuzz and the address sanitizer of clang
 #
 # System packages come from apt-get (as root, or by sudo); elsewhere it says what to install by hand.
 # Everything else is kept in the cache directory (scripts/env.sh) or in tests/sdk/node/node_modules.
@@ -47,6 +47,7 @@ has_libclang() {
     [ -n "${LIBCLANG_PATH:-}" ] || ldconfig -p | grep -E 'libclang(-[0-9.]+)?\.so' ||
         compgen -G '/usr/lib/llvm-*/lib/libclang.so*'
 }
+has_sanitizer() { compgen -G '/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.asan-*.a'; }
 has_certificates() { [ -n "${SSL_CERT_FILE:-}" ] || [ -e /etc/ssl/certs/ca-certificates.crt ]; }
 
 as_root() {
@@ -165,12 +166,20 @@ cargo_tool() { # cargo_tool NAME VERSION: built without optimisation, which is f
     return 1
 }
 
+setup_fuzz() {
+    setup_build
+    # What is written in C is compiled with clang and its address sanitizer, too.
+    need "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev" has_sanitizer
+    install_packages
+    cargo_tool cargo-fuzz "$CARGO_FUZZ_VERSION" || die "cargo-fuzz could not be installed"
+}
+
 [ $# -gt 0 ] || die "which part? build, sdk, docs, lint, deny, fuzz"
 for part in "$@"; do
     case $part in
     build | sdk | docs | lint) "setup_$part" ;;
     deny) cargo_tool cargo-deny "$CARGO_DENY_VERSION" || die "cargo-deny could not be installed" ;;
-    fuzz) cargo_tool cargo-fuzz "$CARGO_FUZZ_VERSION" || die "cargo-fuzz could not be installed" ;;
+    fuzz) setup_fuzz ;;
     *) die "no such part: $part" ;;
     esac
 done

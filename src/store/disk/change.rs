@@ -281,10 +281,8 @@ pub fn segments_of(file: &LiveFile) -> [Option<Segment>; 2] {
 /// Writes the memtables of all families into files, together.
 pub fn flush_all(db: &DB, families: Families<'_>) -> Result<(), DiskError> {
     let [probation, main] = Queue::ALL.map(|queue| families.data(queue));
-    let all = [probation, main, families.index];
-    db.flush_cfs_opt(&all, &FlushOptions::default())?;
-    db.flush()?;
-    Ok(())
+    let all = [probation, main, families.index, families.bookkeeping];
+    Ok(db.flush_cfs_opt(&all, &FlushOptions::default())?)
 }
 
 /// Writes a batch, and waits for as long as RocksDB does not take it yet. Blocks.

@@ -23,6 +23,8 @@ use crate::key::Key;
 pub const CF_PROBATION: &str = "probation";
 /// Entries that were used.
 pub const CF_MAIN: &str = "main";
+/// The one that every database has: totals, purges and the like.
+pub const CF_BOOKKEEPING: &str = "default";
 /// Digest → segment.
 pub const CF_INDEX: &str = "index";
 
@@ -145,6 +147,8 @@ pub struct Families<'a> {
     main: &'a ColumnFamily,
     /// Digest → segment.
     pub index: &'a ColumnFamily,
+    /// Totals, purges and the like.
+    pub bookkeeping: &'a ColumnFamily,
 }
 
 impl<'a> Families<'a> {
@@ -154,6 +158,7 @@ impl<'a> Families<'a> {
             probation: db.cf_handle(CF_PROBATION)?,
             main: db.cf_handle(CF_MAIN)?,
             index: db.cf_handle(CF_INDEX)?,
+            bookkeeping: db.cf_handle(CF_BOOKKEEPING)?,
         })
     }
 

@@ -11,8 +11,8 @@ use rocksdb::{DB, Options};
 use super::change::{segments_of, sort};
 use super::evict::copied_at_once;
 use super::layout::{
-    CF_INDEX, CF_MAIN, CF_PROBATION, FLOOR_DONE_KEY, FORMAT, FORMAT_KEY, Families, Queue,
-    SEGMENT_PREFIX, Segment,
+    CF_BOOKKEEPING, CF_INDEX, CF_MAIN, CF_PROBATION, FLOOR_DONE_KEY, FORMAT, FORMAT_KEY, Families,
+    Queue, SEGMENT_PREFIX, Segment,
 };
 use super::options::{self, Shared, Sizes};
 use super::purging;
@@ -157,7 +157,7 @@ pub fn read_only(path: &Path) -> Result<(DB, Table, Purges), StoreError> {
         path: path.to_owned(),
         message,
     };
-    let families = ["default", CF_INDEX, CF_PROBATION, CF_MAIN];
+    let families = [CF_BOOKKEEPING, CF_INDEX, CF_PROBATION, CF_MAIN];
     let db = DB::open_cf_for_read_only(&Options::default(), path, families, false)
         .map_err(|e| failed(explain(&e)))?;
     match load(&db) {

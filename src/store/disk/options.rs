@@ -5,7 +5,7 @@ use rocksdb::{
     DBCompressionType, DBRecoveryMode, LogLevel, Options, WriteBufferManager,
 };
 
-use super::layout::{CF_INDEX, CF_MAIN, CF_PROBATION};
+use super::layout::{CF_BOOKKEEPING, CF_INDEX, CF_MAIN, CF_PROBATION};
 use crate::config::Durability;
 
 /// Values of this size and more go to blob files: below it a value costs less inside the table.
@@ -130,7 +130,7 @@ pub fn database(sizes: &Sizes, shared: &Shared, durability: Durability) -> Optio
 /// All column families.
 pub fn families(sizes: &Sizes, shared: &Shared) -> Vec<ColumnFamilyDescriptor> {
     vec![
-        ColumnFamilyDescriptor::new("default", bookkeeping()),
+        ColumnFamilyDescriptor::new(CF_BOOKKEEPING, bookkeeping()),
         ColumnFamilyDescriptor::new(CF_INDEX, index(sizes, shared)),
         ColumnFamilyDescriptor::new(CF_PROBATION, data(sizes, shared)),
         ColumnFamilyDescriptor::new(CF_MAIN, data(sizes, shared)),

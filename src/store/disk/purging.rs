@@ -73,8 +73,13 @@ impl Disk {
         }
         if self.logged_purges.swap(false, Relaxed)
             && let Some(db) = self.db()
+            && let Some(families) = Families::of(&db)
         {
-            db.flush()?;
+            match self.durability {
+                // Totals must not get ahead of what they count.
+                Durability::None => flush_all(&db, families)?,
+                _ => db.flush_cf(families.bookkeeping)?,
+            }
         }
         Ok(())
     }

@@ -37,6 +37,13 @@ fn segments_on_disk(store: &Store) -> Vec<Segment> {
     segments.collect()
 }
 
+/// The segments that have files and are not known.
+pub fn strays(store: &Store) -> Vec<Segment> {
+    let mut segments = segments_on_disk(store);
+    segments.retain(|segment| !store.disk.knows(*segment));
+    segments
+}
+
 #[test]
 fn look_ups_do_not_wait_while_the_database_is_opened_anew() {
     let dir = TempDir::new().unwrap();
@@ -69,7 +76,12 @@ fn files_that_nobody_knows_go_at_the_start() {
     store.close();
     let strays = [Segment(200), Segment(201)];
     {
-        let families = [layout::CF_INDEX, layout::CF_PROBATION, layout::CF_MAIN];
+        let families = [
+            layout::CF_BOOKKEEPING,
+            layout::CF_INDEX,
+            layout::CF_PROBATION,
+            layout::CF_MAIN,
+        ];
         let db = DB::open_cf(&Default::default(), &options.path, families).unwrap();
         let families = Families::of(&db).unwrap();
         for stray in strays {

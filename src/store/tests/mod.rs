@@ -7,6 +7,7 @@ use crate::metrics::{DropReason, Removal};
 
 mod bounds;
 mod crashes;
+mod killed;
 mod model;
 mod purging;
 
