@@ -10,6 +10,7 @@ mod failing;
 mod full;
 mod kill;
 mod mount;
+mod power;
 mod question;
 mod said;
 mod shim;

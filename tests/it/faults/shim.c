@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 /* The order is that of `Word` in shim.rs. */
-enum { DELAY_MS, BLOCKED, WRITE_ERRNO, READ_ERRNO, LIMITED, ROOM, OPS, WAITING, REFUSED, WORDS };
+enum { DELAY_MS, BLOCKED, WRITE_ERRNO, READ_ERRNO, LIMITED, ROOM, OPS, WAITING, REFUSED, SYNCS, WORDS };
 enum kind { LOOK, READ, CHANGE, REMOVE };
 
 #define FDS 65536
@@ -188,8 +188,16 @@ ssize_t pwrite64(int fd, const void *from, size_t n, off64_t at) { return pwrite
         if (is_ours(fd) && meets(kind) < 0) return -1; \
         return (int)syscall call; \
     }
-ON_FILE(CHANGE, fsync, (int fd), (SYS_fsync, fd))
-ON_FILE(CHANGE, fdatasync, (int fd), (SYS_fdatasync, fd))
+#define SYNC(name, call) \
+    int name(int fd) { \
+        if (is_ours(fd)) { \
+            if (meets(CHANGE) < 0) return -1; \
+            control[SYNCS]++; \
+        } \
+        return (int)syscall(call, fd); \
+    }
+SYNC(fsync, SYS_fsync)
+SYNC(fdatasync, SYS_fdatasync)
 ON_FILE(CHANGE, ftruncate, (int fd, off_t n), (SYS_ftruncate, fd, n))
 ON_FILE(CHANGE, ftruncate64, (int fd, off64_t n), (SYS_ftruncate, fd, n))
 ON_FILE(CHANGE, sync_file_range, (int fd, off64_t at, off64_t n, unsigned flags),

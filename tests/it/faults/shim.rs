@@ -23,6 +23,7 @@ enum Word {
     Ops,
     Waiting,
     Refused,
+    Syncs,
     Words,
 }
 
@@ -142,6 +143,11 @@ impl FaultyDisk {
     /// How many operations it refused.
     pub fn refused(&self) -> i64 {
         self.get(Word::Refused)
+    }
+
+    /// How often something was to be brought to the disk itself.
+    pub fn syncs(&self) -> i64 {
+        self.get(Word::Syncs)
     }
 
     /// Waits until an operation waits in it.
