@@ -21,7 +21,7 @@ async fn syncs(durability: &str) -> usize {
         .await;
     let before = disk.syncs();
     for n in 0..WRITES {
-        ask_truly(&proxy, 1, [question(n as u64)].into_iter()).await;
+        ask_truly(&proxy, 1, [question(n as u64)]).await;
         proxy
             .reaches("llm_cache_store_writes_total", (n + 1) as f64)
             .await;
