@@ -56,7 +56,6 @@ fn a_process_that_is_killed() {
 #[test]
 fn whenever_it_is_killed_the_store_is_in_order_and_within_its_bound() {
     let rounds = std::env::var(ROUNDS).map_or(6, |rounds| rounds.parse().unwrap());
-    let mut evictions = 0;
     for durability in ["process", "none"] {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("db").to_string_lossy().into_owned();
@@ -71,8 +70,12 @@ fn whenever_it_is_killed_the_store_is_in_order_and_within_its_bound() {
                 .stderr(Stdio::null())
                 .spawn()
                 .unwrap();
+            // From then on it makes room, however slow the machine is.
+            wait_until("it does not fill its store", || {
+                disk::bytes_below(path.as_ref()).is_ok_and(|bytes| bytes > BOUND / 4 * 3)
+            });
             let moment = u64::from(noise(u64::from(round), 1)[0]) * 6;
-            std::thread::park_timeout(Duration::from_millis(300 + moment));
+            std::thread::park_timeout(Duration::from_millis(100 + moment));
             child.kill().unwrap();
             child.wait().unwrap();
 
@@ -93,9 +96,7 @@ fn whenever_it_is_killed_the_store_is_in_order_and_within_its_bound() {
                 }
             }
             assert!(whole > 0, "nothing is left in round {round}");
-            evictions += u32::from(bytes > BOUND / 2);
             store.close();
         }
     }
-    assert!(evictions > 0, "it was never full");
 }
