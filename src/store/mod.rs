@@ -171,8 +171,8 @@ impl Store {
     /// Looks in memory, then on disk. Whatever goes wrong is a miss. The disk is only touched on
     /// the blocking pool.
     pub async fn get(&self, key: &Key) -> Option<(Arc<Record>, Tier)> {
-        self.disk.used(key);
         if let Some(record) = self.get_hot(key) {
+            self.disk.used(key);
             return Some((record, Tier::Memory));
         }
         if self.writer.is_superseded(key) || self.pending(key).is_some_and(|p| p.is_none()) {
@@ -188,6 +188,8 @@ impl Store {
             Ok(record) if self.disk.distrusts(&record) || self.writer.is_superseded(key) => None,
             Ok(record) if self.disk.purges().cover_record(&record) => None,
             Ok(record) => {
+                // What was asked for once and not found has not been used: a scan asks like that.
+                self.disk.used(key);
                 let record = self.hot.promote(Arc::new(record));
                 Some((self.unless_removed(record)?, Tier::Disk))
             }

@@ -296,6 +296,12 @@ impl Disk {
         self.table.lock().newest(queue)
     }
 
+    /// Bytes that were added to a queue and are there still.
+    #[cfg(test)]
+    pub fn bytes_of(&self, queue: Queue) -> u64 {
+        self.table.lock().bytes(queue)
+    }
+
     /// As if an entry had never been used.
     #[cfg(test)]
     pub fn forget_use(&self, key: &Key) {

@@ -65,6 +65,29 @@ fn the_directory_stays_within_its_bound_and_what_is_used_stays() {
 }
 
 #[test]
+fn what_was_asked_for_in_vain_before_it_came_is_not_used() {
+    let dir = TempDir::new().unwrap();
+    let mut options = options(&dir, 32 << 20);
+    options.memory_bytes_max = 16 << 20;
+    let store = open(&options);
+    let runtime = runtime();
+    for n in 0..8_000 {
+        // A scan: each question is asked once, is a miss, and its answer comes.
+        let record = record(n, &noise(u64::from(n), 8_000));
+        assert_eq!(runtime.block_on(store.get(&record.key)), None);
+        store.put(record);
+        if n % 64 == 0 {
+            settle(&store);
+        }
+    }
+    store.writer.close();
+    // But for a few that the filter of ghosts takes for others.
+    let [main, all] = [store.disk.bytes_of(layout::Queue::Main), store.disk.bytes()];
+    assert!(main < all / 50, "{main} of {all} bytes were kept");
+    store.close();
+}
+
+#[test]
 fn what_has_expired_goes_without_need_for_room() {
     let dir = TempDir::new().unwrap();
     let options = options(&dir, 64 << 20);
