@@ -1,24 +1,23 @@
 //! Logging: one access line per request, everything else through the `log` crate.
 
-use std::io::Write;
-use std::time::Duration;
+use std::io::{self, Write};
 
 use env_logger::{Builder, Target, fmt::Formatter};
 use log::{LevelFilter, Record};
+use prometheus::IntCounter;
 use serde_json::{Map, Value};
 
 use crate::config::LogFormat;
+pub use line::{Line, cut};
+use sink::Sink;
+
+mod line;
+mod sink;
 
 /// The log target of access lines, for filters.
 const ACCESS: &str = "access";
-/// Text that clients choose (paths, model names) is cut to this many characters.
-const CLIENT_TEXT_MAX: usize = 128;
-
-/// As much of a client's text as logs and traces take.
-pub fn cut(text: &str) -> &str {
-    let end = text.char_indices().nth(CLIENT_TEXT_MAX);
-    end.map_or(text, |(at, _)| text.get(..at).unwrap_or(text))
-}
+/// What most lines are shorter than, in bytes.
+const LINE_BYTES: usize = 512;
 
 /// Sends the log to standard error. Call once.
 pub fn init(format: LogFormat, level: LevelFilter) {
@@ -44,109 +43,41 @@ pub fn init(format: LogFormat, level: LevelFilter) {
     let _ = builder.try_init();
 }
 
-/// What there is to say about a finished request.
-#[derive(Debug, Default)]
-pub struct Line<'a> {
-    /// Method of the request.
-    pub method: &'a str,
-    /// Path without its query, which may carry a key.
-    pub path: &'a str,
-    /// Status sent; 499 if the client left before there was one.
-    pub status: u16,
-    /// How it was answered.
-    pub outcome: Option<&'a str>,
-    /// The API asked.
-    pub api: Option<&'a str>,
-    /// Name of the upstream.
-    pub upstream: Option<&'a str>,
-    /// The model the client named.
-    pub model: Option<&'a str>,
-    /// First bytes of the key, hex.
-    pub key: Option<String>,
-    /// First bytes of the tenant's digest, hex.
-    pub tenant: Option<String>,
-    /// The trace it belongs to.
-    pub trace: Option<String>,
-    /// Body bytes sent.
-    pub bytes: usize,
-    /// Until the answer's head.
-    pub first_byte: Option<Duration>,
-    /// Until the end.
-    pub total: Duration,
-    /// Why the cache was not used, or what went wrong.
-    pub detail: Option<&'a str>,
-    /// The framework's own words about a failure.
-    pub error: Option<String>,
-}
-
-/// Writes access lines.
-#[derive(Debug, Clone, Copy)]
+/// Writes access lines, off the threads that answer requests.
+#[derive(Clone)]
 pub struct AccessLog {
     format: LogFormat,
+    /// `None`: the level leaves no room for them.
+    sink: Option<Sink>,
 }
 
 impl AccessLog {
-    /// Lines in the format of the rest of the log.
-    pub fn new(format: LogFormat) -> AccessLog {
-        AccessLog { format }
+    /// Lines in the format of the rest of the log, from now on. `dropped` counts those that standard
+    /// error did not take in time. Fails only if the system has no thread left.
+    pub fn start(format: LogFormat, dropped: IntCounter) -> io::Result<AccessLog> {
+        let wanted = log::log_enabled!(target: ACCESS, log::Level::Info);
+        let sink = match wanted {
+            true => Some(Sink::start(dropped)?),
+            false => None,
+        };
+        Ok(AccessLog { format, sink })
     }
 
-    /// Writes one line.
+    /// Writes one line, soon. Never waits.
     pub fn write(&self, line: &Line<'_>) {
-        if !log::log_enabled!(target: ACCESS, log::Level::Info) {
-            return;
-        }
-        let fields = fields(line);
-        match self.format {
-            LogFormat::Json => log::info!(target: ACCESS, "{}", Value::Object(fields)),
-            LogFormat::Text => {
-                let pairs: Vec<String> = fields
-                    .iter()
-                    .map(|(name, value)| match value {
-                        Value::String(s) if is_plain(s) => format!("{name}={s}"),
-                        value => format!("{name}={value}"),
-                    })
-                    .collect();
-                log::info!(target: ACCESS, "{}", pairs.join(" "));
-            }
+        if let Some(sink) = &self.sink {
+            let mut text = Vec::with_capacity(LINE_BYTES);
+            line.render(self.format, &mut text);
+            sink.push(&text);
         }
     }
-}
 
-fn fields(line: &Line<'_>) -> Map<String, Value> {
-    let mut fields = Map::new();
-    let millis = |d: Duration| Value::from((d.as_secs_f64() * 1e6).round() / 1e3);
-    let mut text = |name: &str, value: Option<&str>| {
-        if let Some(value) = value {
-            fields.insert(name.into(), Value::from(cut(value)));
+    /// Writes what waits, if standard error takes it. Blocks for a second at most.
+    pub fn close(&self) {
+        if let Some(sink) = &self.sink {
+            sink.close();
         }
-    };
-    text("method", Some(line.method));
-    text("path", Some(line.path));
-    text("outcome", line.outcome);
-    text("api", line.api);
-    text("upstream", line.upstream);
-    text("model", line.model);
-    text("key", line.key.as_deref());
-    text("tenant", line.tenant.as_deref());
-    text("trace", line.trace.as_deref());
-    text("detail", line.detail);
-    text("error", line.error.as_deref());
-    fields.insert("status".into(), Value::from(line.status));
-    fields.insert("bytes".into(), Value::from(line.bytes));
-    if let Some(first_byte) = line.first_byte {
-        fields.insert("first_byte_ms".into(), millis(first_byte));
     }
-    fields.insert("total_ms".into(), millis(line.total));
-    fields
-}
-
-/// Whether a value needs no quotes in a text line. Control characters never get there unescaped.
-fn is_plain(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
 }
 
 /// The listener reports clients that hang up in the TLS handshake (port probes do) in the same
@@ -187,12 +118,6 @@ fn json(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
         Value::from(record.level().as_str().to_ascii_lowercase()),
     );
     fields.insert("target".into(), Value::from(record.target()));
-    let message = record.args().to_string();
-    match serde_json::from_str(&message) {
-        Ok(Value::Object(access)) if record.target() == ACCESS => fields.extend(access),
-        _ => {
-            fields.insert("message".into(), Value::from(message));
-        }
-    }
+    fields.insert("message".into(), Value::from(record.args().to_string()));
     writeln!(out, "{}", Value::Object(fields))
 }

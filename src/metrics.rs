@@ -74,6 +74,8 @@ pub struct Metrics {
     pub store_reads_skipped: IntCounter,
     /// Spans that did not reach the collector.
     pub trace_spans_lost: IntCounter,
+    /// Access lines that standard error did not take in time.
+    pub access_lines_dropped: IntCounter,
 }
 
 impl Metrics {
@@ -258,6 +260,11 @@ impl Metrics {
                 r,
                 "trace_spans_lost_total",
                 "Spans that did not reach the collector.",
+            )?,
+            access_lines_dropped: counter(
+                r,
+                "access_lines_dropped_total",
+                "Access lines that were not written: the log was not read fast enough.",
             )?,
             registry,
         };

@@ -62,10 +62,21 @@ pub const CONTROL_HEADERS: &[&str] = &[TTL_HEADER, NAMESPACE_HEADER];
 /// The header in which the SDKs of OpenAI and Anthropic count their retries.
 const RETRY_HEADER: &str = "x-stainless-retry-count";
 
+/// Some of these headers are there: most requests have none, and looking for each takes longer.
+fn says_something(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| {
+        let name = name.as_str();
+        CONTROL_HEADERS.contains(&name) || name == RETRY_HEADER
+    })
+}
+
 impl RequestControl {
     /// Reads what a request's headers say. The error is for the client.
     pub fn of(headers: &HeaderMap) -> Result<RequestControl, String> {
         let mut control = RequestControl::cache_control(headers);
+        if !says_something(headers) {
+            return Ok(control);
+        }
         control.ttl = match headers.get(TTL_HEADER) {
             None => None,
             Some(value) => Some(read_ttl(value).ok_or_else(|| {
@@ -202,7 +213,9 @@ pub fn names_the_body(headers: &HeaderMap) -> bool {
         "repr-digest",
         "x-amz-content-sha256",
     ];
-    OF_THE_BODY.iter().any(|name| headers.contains_key(*name))
+    headers
+        .keys()
+        .any(|name| OF_THE_BODY.contains(&name.as_str()))
 }
 
 /// Whether a header describes the connection only.

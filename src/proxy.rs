@@ -61,6 +61,7 @@ pub mod deadline;
 mod fill;
 mod find;
 mod keys;
+mod patience;
 mod question;
 mod respond;
 mod serve;

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use pingora_core::apps::HttpServerOptions;
+use pingora_core::listeners::ListenerConfig;
 use pingora_core::listeners::tls::TlsSettings;
+use pingora_core::protocols::l4::stream::L4BufferSettings;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
 use pingora_core::services::listening::Service;
@@ -34,6 +36,8 @@ use crate::upstream::Upstream;
 const POLL: Duration = Duration::from_millis(10);
 /// Listeners that do not accept within this time never will.
 const START_MAX: Duration = Duration::from_secs(10);
+/// Per connection. Head and body of most answers leave in one write; what is longer is not copied.
+const WRITE_BUFFER_BYTES: usize = 8 * 1024;
 /// After the last answer, what the kernel and HTTP/2 still hold gets this long to leave.
 const LINGER: Duration = Duration::from_millis(100);
 
@@ -106,7 +110,9 @@ pub fn run(config: Config) -> Result<(), ServerError> {
             Traces::new(tracing, handle, metrics.clone()).map_err(ServerError::Setup)?
         }
     };
-    let proxy = proxy_server(&config, cache, traces.clone())?;
+    let dropped = metrics.access_lines_dropped.clone();
+    let access_log = AccessLog::start(config.log.format, dropped).map_err(setup)?;
+    let proxy = proxy_server(&config, cache, access_log.clone(), traces.clone())?;
     let admin = admin_server(&config, cache, readiness.clone());
 
     // Before anything listens, so that no signal is ever lost.
@@ -148,6 +154,7 @@ pub fn run(config: Config) -> Result<(), ServerError> {
         }
     });
     runtime.shutdown_background();
+    access_log.close();
     outcome
 }
 
@@ -179,6 +186,7 @@ fn pingora(config: &Config, threads: usize) -> Server {
 fn proxy_server(
     config: &Config,
     cache: &'static Cache,
+    access_log: AccessLog,
     traces: Traces,
 ) -> Result<Server, ServerError> {
     let mut server = pingora(config, config.server.threads);
@@ -202,7 +210,7 @@ fn proxy_server(
             retries: config.cache.retries,
             compression: config.server.compression,
             by_item: config.cache.embeddings_by_item,
-            access_log: AccessLog::new(config.log.format),
+            access_log,
             traces,
         },
     )
@@ -215,12 +223,12 @@ fn proxy_server(
     let app = Deadline::new(app, config.limits.header_timeout, config.server.keepalive);
     let mut service = Service::new("proxy".to_owned(), app);
     for address in &config.server.listen {
-        match &config.server.tls {
-            None => service.add_tcp(&address.to_string()),
-            Some(tls) => {
-                service.add_tls_with_settings(&address.to_string(), None, tls_settings(tls)?);
-            }
-        }
+        let listener = ListenerConfig::tcp(address.to_string())
+            .l4_buffer(L4BufferSettings::default().write(WRITE_BUFFER_BYTES));
+        service.add_listener(match &config.server.tls {
+            None => listener,
+            Some(tls) => listener.tls(tls_settings(tls)?),
+        });
     }
     server.add_service(service);
     Ok(server)

@@ -1,5 +1,7 @@
 //! Who is asking. Entries of one tenant are invisible to every other.
 
+use std::sync::LazyLock;
+
 use http::{HeaderMap, HeaderName};
 
 /// What the names of headers that tell accounts apart have in common. Providers and the gateways in
@@ -109,8 +111,29 @@ pub fn identifies(name: &str) -> bool {
         && !EXCHANGE_SUFFIXES
             .iter()
             .any(|suffix| name.ends_with(suffix));
-    let chance = CHANCE_WORDS.iter().any(|word| name.contains(word));
-    steers || (!chance && IDENTITY_WORDS.iter().any(|word| name.contains(word)))
+    steers || (holds_identity_word(name) && !CHANCE_WORDS.iter().any(|word| name.contains(word)))
+}
+
+/// Whether one of [`IDENTITY_WORDS`] stands anywhere in a name, in one pass: every header of every
+/// request is asked about.
+fn holds_identity_word(name: &str) -> bool {
+    static BY_FIRST_BYTE: LazyLock<[Vec<&[u8]>; 256]> = LazyLock::new(|| {
+        std::array::from_fn(|first| {
+            let words = IDENTITY_WORDS.iter().map(|word| word.as_bytes());
+            let begins = |word: &&[u8]| word.first().is_some_and(|b| usize::from(*b) == first);
+            words.filter(begins).collect()
+        })
+    });
+    let table = &*BY_FIRST_BYTE;
+    let mut rest = name.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let words = table.get(usize::from(*first)).map_or(&[][..], Vec::as_slice);
+        if words.iter().any(|word| rest.starts_with(word)) {
+            return true;
+        }
+        rest = behind;
+    }
+    false
 }
 
 /// Whether a request brings a credential of its own.

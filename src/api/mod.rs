@@ -60,8 +60,9 @@ pub use question::{Question, Variant};
 pub use reason::{Bypass, Fault};
 pub use worth::Worth;
 
-use place::Pattern;
+use place::{Pattern, Places};
 use question::Reader;
+use std::sync::LazyLock;
 
 /// Version of all lists of [`Api::ignored_fields`] together. Raised whenever a list changes: an
 /// entry made while a field was ignored may have been made with any value of it.
@@ -168,10 +169,9 @@ impl Api {
     /// The API behind a path relative to the base URL, such as `chat/completions`, and the model if
     /// the path names one. Exact: no leading or trailing slash, no query, nothing decoded.
     pub fn from_path(path: &str) -> Option<(Api, Option<&str>)> {
-        Api::ALL.into_iter().find_map(|api| {
-            let found = place::find(api.grammar().paths, path)?;
-            Some((api, found.model))
-        })
+        static PLACES: LazyLock<Places> =
+            LazyLock::new(|| Places::of(Api::ALL.into_iter().map(|api| (api, api.grammar().paths))));
+        PLACES.find(path)
     }
 
     /// Whether a request body of this content type can be read. Not with a parameter that says how:

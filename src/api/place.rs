@@ -1,5 +1,9 @@
 //! Where a request goes, as far as its API is concerned: path and query.
 
+use std::collections::HashMap;
+
+use super::Api;
+
 /// A path below a base URL, segment by segment. `{model}` stands for one segment, or the part of
 /// one before the text that follows it; `*` for any one segment.
 pub(super) type Pattern = &'static str;
@@ -47,9 +51,45 @@ pub(super) struct Found<'a> {
     pub(super) model: Option<&'a str>,
 }
 
-/// The first pattern that fits.
-pub(super) fn find<'a>(patterns: &[Pattern], path: &'a str) -> Option<Found<'a>> {
-    patterns.iter().find_map(|pattern| fit(pattern, path))
+/// Every API's paths, made once so that a request is not held against each of them.
+pub(super) struct Places {
+    /// Paths without a placeholder.
+    exact: HashMap<&'static str, Api>,
+    /// The others, with what they begin with.
+    patterns: Vec<(&'static str, Pattern, Api)>,
+}
+
+impl Places {
+    /// Of these APIs. No two of them have the same path; a test makes sure of that.
+    pub(super) fn of(apis: impl Iterator<Item = (Api, &'static [Pattern])>) -> Places {
+        let mut places = Places {
+            exact: HashMap::new(),
+            patterns: Vec::new(),
+        };
+        for (api, patterns) in apis {
+            for pattern in patterns {
+                match pattern.split_once(['{', '*']) {
+                    None => {
+                        places.exact.entry(pattern).or_insert(api);
+                    }
+                    Some((beginning, _)) => places.patterns.push((beginning, pattern, api)),
+                }
+            }
+        }
+        places
+    }
+
+    /// The API that a path is one of, and the model if the path names one.
+    pub(super) fn find<'a>(&self, path: &'a str) -> Option<(Api, Option<&'a str>)> {
+        if let Some(api) = self.exact.get(path) {
+            return Some((*api, None));
+        }
+        let mut patterns = self.patterns.iter();
+        patterns.find_map(|(beginning, pattern, api)| {
+            let found = path.starts_with(beginning).then(|| fit(pattern, path));
+            Some((*api, found.flatten()?.model))
+        })
+    }
 }
 
 fn fit<'a>(pattern: Pattern, path: &'a str) -> Option<Found<'a>> {
@@ -78,6 +118,22 @@ fn named(segment: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_path_is_of_two_apis() {
+        let patterns = || {
+            let of = |api: &Api| api.grammar().paths.iter().map(|pattern| (*api, *pattern));
+            Api::ALL.iter().flat_map(of).collect::<Vec<_>>()
+        };
+        for (api, pattern) in patterns() {
+            for (other, wanted) in patterns().into_iter().filter(|(other, _)| *other != api) {
+                for name in ["name", "models", "deployments"] {
+                    let path = pattern.replace("{model}", name).replace('*', name);
+                    assert_eq!(fit(wanted, &path), None, "{path}: {api:?} or {other:?}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_pattern_fits_whole_segments_only() {

@@ -12,8 +12,6 @@ use crate::metrics::{Outcome, Timing};
 
 /// Logged as the status of a request whose client left before there was one (nginx's number).
 const CLIENT_LEFT: u16 = 499;
-/// Enough of a key to find it again, and short enough to read.
-const KEY_CHARS_LOGGED: usize = 16;
 
 /// A client's request is over, `error` says whether it ended badly.
 pub fn of_client(proxy: &LlmProxy, session: &Session, error: Option<&Error>, ctx: &mut Ctx) {
@@ -37,10 +35,8 @@ pub fn of_client(proxy: &LlmProxy, session: &Session, error: Option<&Error>, ctx
         api: account.api.map(|api| api.label()),
         upstream: account.upstream.as_ref().map(|u| u.name()),
         model: account.model.as_deref(),
-        key: account
-            .key
-            .map(|key| key.to_string().chars().take(KEY_CHARS_LOGGED).collect()),
-        tenant: account.tenant.map(|tenant| tenant.short()),
+        key: account.key,
+        tenant: account.tenant,
         trace: ctx.trace.trace_id(),
         bytes: session.as_downstream().body_bytes_sent(),
         first_byte: account.first_byte,
@@ -104,7 +100,7 @@ fn attributes(line: &Line<'_>, status: Option<u16>, failed: Option<&'static str>
     text("llm_cache.outcome", line.outcome);
     text("llm_cache.api", line.api);
     text("llm_cache.upstream", line.upstream);
-    text("llm_cache.key", line.key.as_deref());
+    text("llm_cache.key", line.key_text().as_deref());
     text("llm_cache.detail", line.detail);
     text("gen_ai.request.model", line.model);
     attributes

@@ -7,6 +7,7 @@ use http::header::{CONTENT_LENGTH, EXPECT};
 use pingora_core::Result;
 use pingora_core::protocols::http::ServerSession;
 
+use super::patience;
 use crate::coding::{Coding, DecodeError};
 
 /// What became of reading a body.
@@ -40,8 +41,8 @@ pub async fn read(
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     loop {
-        let read = tokio::time::timeout(pause_max, session.read_request_body()).await;
-        let Ok(piece) = read else {
+        let read = patience::within(pause_max, session.read_request_body()).await;
+        let Some(piece) = read else {
             return Ok(Body::TimedOut);
         };
         let Some(piece) = piece.map_err(|e| e.into_down())? else {

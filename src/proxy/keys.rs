@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use super::LlmProxy;
 use super::fill::Asked;
@@ -53,7 +53,12 @@ impl Keys {
             values.map(move |value| (name, value.as_bytes().to_vec()))
         };
         let query = visit.query.as_deref();
-        let mut in_key: Vec<_> = key_headers.iter().flat_map(|name| values(name)).collect();
+        let is_key = |name: &HeaderName| key_headers.contains(&name.as_str());
+        let mut in_key: Vec<_> = match headers.keys().any(is_key) {
+            true => key_headers.iter().flat_map(|name| values(name)).collect(),
+            // As with most requests.
+            false => Vec::new(),
+        };
         // Behind the others, and only if there is one: without it a key is what it always was.
         let namespace = visit.control.namespace.clone();
         in_key.extend(

@@ -9,6 +9,8 @@ use pingora::http::ResponseHeader;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
+use super::patience;
+
 /// A client has the write timeout for each of these. What the kernel buffers comes on top: it may
 /// report room only once megabytes have left, so a client needs some 50 KB/s at the default of 60 s.
 const SLICE_BYTES: usize = 256 * 1024;
@@ -59,11 +61,9 @@ async fn within(
     write: impl Future<Output = Result<()>>,
 ) -> Result<()> {
     let written = match limit {
-        Some(limit) => tokio::time::timeout(limit, write)
-            .await
-            .unwrap_or_else(|_| {
-                Error::e_explain(ErrorType::WriteTimedout, "the client takes nothing")
-            }),
+        Some(limit) => patience::within(limit, write).await.unwrap_or_else(|| {
+            Error::e_explain(ErrorType::WriteTimedout, "the client takes nothing")
+        }),
         None => write.await,
     };
     written.map_err(|e| e.into_down())
