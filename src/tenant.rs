@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 use http::{HeaderMap, HeaderName};
 
 /// What the names of headers that tell accounts apart have in common. Providers and the gateways in
@@ -62,7 +63,9 @@ impl Tenant {
 
     /// The tenant of a request, by its headers and by what stands in its query as a credential.
     pub fn of(headers: &HeaderMap, query: Option<&str>) -> Tenant {
-        let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
+        static CONTEXT_KEY: LazyLock<ContextKey> =
+            LazyLock::new(|| hash_derive_key_context(CONTEXT));
+        let mut hasher = blake3::Hasher::new_from_context_key(&CONTEXT_KEY);
         let mut add = |name: &str, value: &[u8]| {
             hasher.update(&(name.len() as u64).to_le_bytes());
             hasher.update(name.as_bytes());
@@ -98,8 +101,11 @@ impl Tenant {
     }
 
     /// Enough of the digest to tell tenants apart in a log, and not a credential.
-    pub fn short(&self) -> String {
-        hex::encode(self.0.first_chunk::<4>().unwrap_or(&[0; 4]))
+    pub fn short(&self) -> [u8; 8] {
+        let mut digits = [b'0'; 8];
+        // Fails only if the lengths do not fit, and they do.
+        let _ = hex::encode_to_slice(self.0.first_chunk::<4>().unwrap_or(&[0; 4]), &mut digits);
+        digits
     }
 }
 

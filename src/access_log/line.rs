@@ -11,7 +11,7 @@ use crate::tenant::Tenant;
 /// Text that clients choose (paths, model names) is cut to this many characters.
 const CLIENT_TEXT_MAX: usize = 128;
 /// As much of a key as finds it again, and short enough to read.
-const KEY_BYTES_LOGGED: usize = 8;
+const KEY_DIGITS_LOGGED: usize = 16;
 
 /// As much of a client's text as logs and traces take.
 pub fn cut(text: &str) -> &str {
@@ -60,8 +60,8 @@ pub struct Line<'a> {
 impl Line<'_> {
     /// The beginning of the key, hexadecimal.
     pub fn key_text(&self) -> Option<String> {
-        let beginning = self.key.as_ref()?.as_bytes().first_chunk();
-        beginning.map(|bytes: &[u8; KEY_BYTES_LOGGED]| hex::encode(bytes))
+        let digits = self.key?.hex().into_iter().take(KEY_DIGITS_LOGGED);
+        Some(digits.map(char::from).collect())
     }
 
     /// Appends the line with its line break.
@@ -81,8 +81,13 @@ impl Line<'_> {
         fields.text("api", self.api);
         fields.text("upstream", self.upstream);
         fields.text("model", self.model);
-        fields.text("key", self.key_text().as_deref());
-        fields.text("tenant", self.tenant.map(|tenant| tenant.short()).as_deref());
+        if let Some(key) = &self.key {
+            let digits = key.hex();
+            fields.digits("key", digits.get(..KEY_DIGITS_LOGGED).unwrap_or(&digits));
+        }
+        if let Some(tenant) = &self.tenant {
+            fields.digits("tenant", &tenant.short());
+        }
         fields.text("trace", self.trace.as_deref());
         fields.number("bytes", self.bytes as u64);
         fields.millis("first_byte_ms", self.first_byte);
@@ -127,14 +132,33 @@ impl Fields<'_> {
 
     fn number(&mut self, name: &str, value: u64) {
         self.name(name);
-        let _ = write!(self.out, "{value}");
+        self.append(value);
+    }
+
+    fn append(&mut self, value: u64) {
+        let mut digits = itoa::Buffer::new();
+        self.out.extend_from_slice(digits.format(value).as_bytes());
+    }
+
+    /// `digits` need no escapes.
+    fn digits(&mut self, name: &str, digits: &[u8]) {
+        self.name(name);
+        let quote: &[u8] = if self.json { b"\"" } else { b"" };
+        for part in [quote, digits, quote] {
+            self.out.extend_from_slice(part);
+        }
     }
 
     fn millis(&mut self, name: &str, value: Option<Duration>) {
         let Some(value) = value else { return };
         self.name(name);
-        let micros = value.as_micros();
-        let _ = write!(self.out, "{}.{:03}", micros / 1000, micros % 1000);
+        let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
+        self.append(micros / 1000);
+        // With the 1 that keeps its zeros.
+        let mut digits = itoa::Buffer::new();
+        let thousandths = digits.format(1000 + micros % 1000).as_bytes();
+        self.out.push(b'.');
+        self.out.extend_from_slice(thousandths.get(1..).unwrap_or_default());
     }
 }
 

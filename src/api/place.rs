@@ -84,9 +84,12 @@ impl Places {
         if let Some(api) = self.exact.get(path) {
             return Some((*api, None));
         }
+        let first = path.as_bytes().first()?;
         let mut patterns = self.patterns.iter();
         patterns.find_map(|(beginning, pattern, api)| {
-            let found = path.starts_with(beginning).then(|| fit(pattern, path));
+            // Nearly always settled by the first byte.
+            let may = beginning.as_bytes().first().is_none_or(|b| b == first);
+            let found = (may && path.starts_with(beginning)).then(|| fit(pattern, path));
             Some((*api, found.flatten()?.model))
         })
     }

@@ -73,6 +73,14 @@ impl Key {
         Some(Key(bytes))
     }
 
+    /// 64 lower-case hexadecimal digits.
+    pub fn hex(&self) -> [u8; 64] {
+        let mut digits = [b'0'; 64];
+        // Fails only if the lengths do not fit, and they do.
+        let _ = hex::encode_to_slice(self.0, &mut digits);
+        digits
+    }
+
     /// The digest.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -82,9 +90,7 @@ impl Key {
 /// Lower-case hexadecimal digits.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut digits = [0; 64];
-        hex::encode_to_slice(self.0, &mut digits).map_err(|_| fmt::Error)?;
-        f.write_str(str::from_utf8(&digits).map_err(|_| fmt::Error)?)
+        f.write_str(str::from_utf8(&self.hex()).map_err(|_| fmt::Error)?)
     }
 }
 

@@ -16,8 +16,9 @@ const CLIENT_LEFT: u16 = 499;
 /// A client's request is over, `error` says whether it ended badly.
 pub fn of_client(proxy: &LlmProxy, session: &Session, error: Option<&Error>, ctx: &mut Ctx) {
     let account = &ctx.account;
+    let total = ctx.started.elapsed();
     let timing = Timing {
-        total_secs: ctx.started.elapsed().as_secs_f64(),
+        total_secs: total.as_secs_f64(),
         first_byte_secs: account.first_byte.map(|d| d.as_secs_f64()),
     };
     if let Some(outcome) = account.outcome {
@@ -40,7 +41,7 @@ pub fn of_client(proxy: &LlmProxy, session: &Session, error: Option<&Error>, ctx
         trace: ctx.trace.trace_id(),
         bytes: session.as_downstream().body_bytes_sent(),
         first_byte: account.first_byte,
-        total: ctx.started.elapsed(),
+        total,
         detail: account.detail.as_deref(),
         error: error.map(ToString::to_string),
     };

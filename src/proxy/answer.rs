@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::Version;
+use http::{HeaderValue, Version};
 use http::header::VARY;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -50,7 +50,7 @@ pub async fn replay(
         length,
     )?;
     if compression {
-        head.insert_header(VARY, "accept-encoding")?;
+        head.insert_header(VARY, HeaderValue::from_static("accept-encoding"))?;
     }
     signal.add_to(&mut head)?;
     ctx.head_sent(record.status);

@@ -95,6 +95,11 @@ impl Keys {
         Arc::new(About::new(api, model, namespace, tenant, question))
     }
 
+    /// Nothing is part of the keys but who asks which body of which place and upstream.
+    pub fn is_plain(&self) -> bool {
+        self.headers.is_empty()
+    }
+
     /// The key of the answer in one form.
     pub fn key(&self, variant: &Variant) -> Key {
         self.with(variant.tag(), &self.body)

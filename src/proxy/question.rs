@@ -1,7 +1,8 @@
 //! From a body to what is asked: facts and digest, with a memo in front since the same bytes
 //! usually come back.
 
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use quick_cache::Weighter;
@@ -10,14 +11,15 @@ use xxhash_rust::xxh3::xxh3_128_with_secret;
 
 use crate::api::items::Text;
 use crate::api::{Api, Place, Question};
+use crate::key::Key;
 use crate::tenant::Tenant;
 
-/// Bytes the memo may take. A finished question is about 200 bytes, so this is some 80,000 of them.
+/// Bytes the memo may take. A finished question is about 250 bytes, so this is some 65,000 of them.
 const MEMO_BYTES_MAX: u64 = 16 << 20;
 /// Reading more than this takes milliseconds.
 const READ_IN_PLACE_MAX: usize = 1 << 20;
 /// What a question weighs beside its model's name.
-const QUESTION_BYTES: u64 = 192;
+const QUESTION_BYTES: u64 = 240;
 
 /// What each text of a request for embeddings weighs.
 const ITEM_BYTES: usize = size_of::<Text>();
@@ -27,9 +29,45 @@ const SECRET_BYTES: usize = 192;
 
 /// Reads questions.
 pub struct Questions {
-    memo: Memo<MemoKey, Arc<Question>, ByWeight>,
+    memo: Memo<MemoKey, Arc<Read>, ByWeight>,
     /// Random per process, so that nobody can prepare two bodies with one fingerprint.
     secret: [u8; SECRET_BYTES],
+}
+
+/// A question, and what was made of it.
+pub struct Read {
+    question: Question,
+    /// The key of its answer at the upstream of this number, where nothing but what the memo knows is
+    /// part of the key.
+    key: OnceLock<(usize, Key)>,
+}
+
+impl Read {
+    /// What cannot be told, for this reason.
+    pub fn unread(reason: &'static str) -> Arc<Read> {
+        Arc::new(Read::of(Question::unread(reason)))
+    }
+
+    fn of(question: Question) -> Read {
+        Read {
+            question,
+            key: OnceLock::new(),
+        }
+    }
+
+    /// The key at an upstream of a request that has no more to its key than place, tenant and body.
+    pub fn key(&self, upstream: usize, make: impl Fn() -> Key) -> Key {
+        let (known, key) = self.key.get_or_init(|| (upstream, make()));
+        if *known == upstream { *key } else { make() }
+    }
+}
+
+impl Deref for Read {
+    type Target = Question;
+
+    fn deref(&self) -> &Question {
+        &self.question
+    }
 }
 
 /// Who asked which bytes of which place. The tenant is part of it so that the time an answer takes
@@ -67,7 +105,7 @@ impl Questions {
     }
 
     /// What `body` asks. Large bodies are read off the proxy's threads.
-    pub async fn read(self: &Arc<Self>, asker: Asker<'_>, body: &Bytes) -> Arc<Question> {
+    pub async fn read(self: &Arc<Self>, asker: Asker<'_>, body: &Bytes) -> Arc<Read> {
         if body.len() <= READ_IN_PLACE_MAX {
             return self.read_now(asker, body);
         }
@@ -96,11 +134,11 @@ impl Questions {
             questions.read_now(asker, &bytes)
         });
         // Only a runtime that shuts down gives no answer.
-        let unread = |_| Arc::new(Question::unread("unread"));
+        let unread = |_| Read::unread("unread");
         read.await.unwrap_or_else(unread)
     }
 
-    fn read_now(&self, asker: Asker<'_>, body: &[u8]) -> Arc<Question> {
+    fn read_now(&self, asker: Asker<'_>, body: &[u8]) -> Arc<Read> {
         let Asker {
             tenant,
             api,
@@ -116,14 +154,14 @@ impl Questions {
         if let Some(question) = self.memo.get(&key) {
             return question;
         }
-        let question = Arc::new(api.question(&place, content_type, body));
+        let question = Arc::new(Read::of(api.question(&place, content_type, body)));
         self.memo.insert(key, question.clone());
         question
     }
 
     /// A path has no question mark and neither of both a line break, so that no two are confused.
     fn fingerprint_of(&self, place: &Place<'_>, content_type: &str) -> u128 {
-        let place = format!("{}?{}\n{content_type}", place.path, place.query);
+        let place = [place.path, "?", place.query, "\n", content_type].concat();
         xxh3_128_with_secret(place.as_bytes(), &self.secret)
     }
 }
@@ -131,8 +169,8 @@ impl Questions {
 #[derive(Clone)]
 struct ByWeight;
 
-impl Weighter<MemoKey, Arc<Question>> for ByWeight {
-    fn weight(&self, _key: &MemoKey, question: &Arc<Question>) -> u64 {
+impl Weighter<MemoKey, Arc<Read>> for ByWeight {
+    fn weight(&self, _key: &MemoKey, question: &Arc<Read>) -> u64 {
         let model = question.facts.model.as_ref().map_or(0, String::len);
         let items = question.items.as_ref().map_or(0, |items| items.texts.len());
         QUESTION_BYTES

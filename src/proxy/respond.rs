@@ -61,7 +61,10 @@ impl Signal {
     fn cache_status(&self) -> String {
         const CACHE: &str = "llm-cache-server";
         match (self.outcome, self.age_ttl, self.detail) {
-            (Outcome::Hit, Some((_, ttl)), _) => format!("{CACHE}; hit; ttl={ttl}"),
+            (Outcome::Hit, Some((_, ttl)), _) => {
+                let mut digits = itoa::Buffer::new();
+                [CACHE, "; hit; ttl=", digits.format(ttl)].concat()
+            }
             (Outcome::Hit, None, _) => format!("{CACHE}; hit"),
             (Outcome::Coalesced, ..) => format!("{CACHE}; fwd=uri-miss; collapsed"),
             (Outcome::Stale, age_ttl, detail) => {
@@ -91,10 +94,11 @@ impl Signal {
 
     /// Adds the headers that say so.
     pub fn add_to(&self, head: &mut ResponseHeader) -> Result<()> {
-        head.insert_header(X_LLM_CACHE, self.outcome.as_str())?;
+        let outcome = HeaderValue::from_static(self.outcome.as_str());
+        head.insert_header(X_LLM_CACHE, outcome)?;
         head.insert_header(CACHE_STATUS, self.cache_status())?;
         if let Some(key) = &self.key {
-            head.insert_header(X_LLM_CACHE_KEY, key.to_string())?;
+            head.insert_header(X_LLM_CACHE_KEY, &key.hex()[..])?;
         }
         if let Some((age, _)) = self.age_ttl {
             head.insert_header(AGE, age)?;

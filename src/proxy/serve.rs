@@ -1,6 +1,5 @@
 //! A client's request, steps 1 to 4: route, identify, read, key.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
@@ -13,10 +12,10 @@ use super::ctx::{Ctx, Role, Target};
 use super::fill::Asked;
 use super::find::Wanted;
 use super::keys::Keys;
-use super::question::Asker;
+use super::question::{Asker, Read};
 use super::respond::{self, Signal};
 use super::{LlmProxy, find};
-use crate::api::{Api, Place, Question};
+use crate::api::{Api, Place};
 use crate::coding::Coding;
 use crate::error::ApiError;
 use crate::metrics::Outcome;
@@ -129,7 +128,7 @@ async fn ask(
             let question = proxy.questions.read(asker, &plain).await;
             (plain, question)
         }
-        Err(error) => (body.clone(), Arc::new(Question::unread(error.reason()))),
+        Err(error) => (body.clone(), Read::unread(error.reason())),
     };
     ctx.account.model = question.facts.model.clone();
     let index = visit
@@ -151,7 +150,11 @@ async fn ask(
         Ok(keys) => {
             let (upstream, model) = (asked.target.upstream.name(), asked.facts.model.as_deref());
             let freshness = proxy.freshness.of(upstream, api.label(), model);
-            let key = keys.key(&asked.facts.variant);
+            let make = || keys.key(&asked.facts.variant);
+            let key = match keys.is_plain() {
+                true => question.key(index, make),
+                false => make(),
+            };
             let by_item = proxy.by_item && !policy::names_the_body(headers);
             let wanted = Wanted {
                 visit,
