@@ -133,7 +133,9 @@ fn holds_identity_word(name: &str) -> bool {
     let table = &*BY_FIRST_BYTE;
     let mut rest = name.as_bytes();
     while let Some((first, behind)) = rest.split_first() {
-        let words = table.get(usize::from(*first)).map_or(&[][..], Vec::as_slice);
+        let words = table
+            .get(usize::from(*first))
+            .map_or(&[][..], Vec::as_slice);
         if words.iter().any(|word| rest.starts_with(word)) {
             return true;
         }

@@ -70,7 +70,10 @@ impl Line<'_> {
         let json = format == LogFormat::Json;
         // Writing into memory does not fail.
         let _ = match json {
-            true => write!(out, r#"{{"time":"{time}","level":"info","target":"{ACCESS}""#),
+            true => write!(
+                out,
+                r#"{{"time":"{time}","level":"info","target":"{ACCESS}""#
+            ),
             false => write!(out, "{time} INFO  {ACCESS}"),
         };
         let mut fields = Fields { json, out };
@@ -158,7 +161,8 @@ impl Fields<'_> {
         let mut digits = itoa::Buffer::new();
         let thousandths = digits.format(1000 + micros % 1000).as_bytes();
         self.out.push(b'.');
-        self.out.extend_from_slice(thousandths.get(1..).unwrap_or_default());
+        self.out
+            .extend_from_slice(thousandths.get(1..).unwrap_or_default());
     }
 }
 

@@ -73,9 +73,7 @@ impl Sink {
         self.0.filled.notify_one();
         self.0.closed.notify_one();
         let busy = |state: &mut State| state.writing || !state.lines.is_empty();
-        self.0
-            .emptied
-            .wait_while_for(&mut state, busy, CLOSE_MAX);
+        self.0.emptied.wait_while_for(&mut state, busy, CLOSE_MAX);
     }
 }
 
@@ -130,7 +128,6 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc;
 
     fn shared() -> Arc<Shared> {
         Arc::new(Shared {
@@ -147,13 +144,14 @@ mod tests {
     #[test]
     fn a_reader_that_stops_costs_lines_and_no_waiting() {
         let shared = shared();
-        let (go, gate) = mpsc::channel::<()>();
+        let gate = Arc::new(Mutex::new(()));
+        let held = gate.lock();
         let written = Arc::new(Mutex::new(Vec::new()));
         let writer = std::thread::spawn({
-            let (shared, written) = (shared.clone(), written.clone());
+            let (shared, written, gate) = (shared.clone(), written.clone(), gate.clone());
             move || {
                 shared.write(|lines| {
-                    let _ = gate.recv();
+                    drop(gate.lock());
                     written.lock().extend_from_slice(lines);
                     Ok(())
                 });
@@ -166,8 +164,11 @@ mod tests {
         }
         let dropped = shared.dropped.get() as usize;
         // The writer may have taken one buffer before it was held up.
-        assert!((pushed / 3 - 10..pushed * 2 / 3 + 10).contains(&dropped), "{dropped}");
-        drop(go);
+        assert!(
+            (pushed / 3 - 10..pushed * 2 / 3 + 10).contains(&dropped),
+            "{dropped}"
+        );
+        drop(held);
         Sink(shared.clone()).close();
         writer.join().unwrap();
         let written = String::from_utf8(written.lock().clone()).unwrap();
@@ -183,7 +184,12 @@ mod tests {
         let written = Arc::new(Mutex::new(Vec::new()));
         let writer = std::thread::spawn({
             let (shared, written) = (shared.clone(), written.clone());
-            move || shared.write(|lines| Ok(written.lock().extend_from_slice(lines)))
+            move || {
+                shared.write(|lines| {
+                    written.lock().extend_from_slice(lines);
+                    Ok(())
+                });
+            }
         });
         for n in 0..100 {
             shared.push(format!("{n}\n").as_bytes());

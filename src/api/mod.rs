@@ -169,8 +169,9 @@ impl Api {
     /// The API behind a path relative to the base URL, such as `chat/completions`, and the model if
     /// the path names one. Exact: no leading or trailing slash, no query, nothing decoded.
     pub fn from_path(path: &str) -> Option<(Api, Option<&str>)> {
-        static PLACES: LazyLock<Places> =
-            LazyLock::new(|| Places::of(Api::ALL.into_iter().map(|api| (api, api.grammar().paths))));
+        static PLACES: LazyLock<Places> = LazyLock::new(|| {
+            Places::of(Api::ALL.into_iter().map(|api| (api, api.grammar().paths)))
+        });
         PLACES.find(path)
     }
 

@@ -125,11 +125,11 @@ mod tests {
     #[test]
     fn no_path_is_of_two_apis() {
         let patterns = || {
-            let of = |api: &Api| api.grammar().paths.iter().map(|pattern| (*api, *pattern));
-            Api::ALL.iter().flat_map(of).collect::<Vec<_>>()
+            let all = Api::ALL.into_iter();
+            all.flat_map(|api| api.grammar().paths.iter().map(move |path| (api, *path)))
         };
         for (api, pattern) in patterns() {
-            for (other, wanted) in patterns().into_iter().filter(|(other, _)| *other != api) {
+            for (other, wanted) in patterns().filter(|(other, _)| *other != api) {
                 for name in ["name", "models", "deployments"] {
                     let path = pattern.replace("{model}", name).replace('*', name);
                     assert_eq!(fit(wanted, &path), None, "{path}: {api:?} or {other:?}");

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Version};
 use http::header::VARY;
+use http::{HeaderValue, Version};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 

@@ -13,7 +13,7 @@ use crate::coding::{Coding, DecodeError};
 /// What became of reading a body.
 pub enum Body {
     /// All of it.
-    Whole(Bytes),
+    Whole(Whole),
     /// Longer than the limit; what is left of it is still unread.
     TooLarge,
     /// The client paused for longer than it may.
@@ -38,57 +38,90 @@ pub async fn read(
         session.write_continue_response().await?;
         session.set_close_on_response_before_downstream_finish(true);
     }
-    let mut first: Option<Bytes> = None;
-    let mut rest = BytesMut::new();
+    let mut body = Whole::default();
     loop {
         let read = patience::within(pause_max, session.read_request_body()).await;
         let Some(piece) = read else {
             return Ok(Body::TimedOut);
         };
         let Some(piece) = piece.map_err(|e| e.into_down())? else {
-            break;
+            return Ok(Body::Whole(body));
         };
-        let so_far = first.as_ref().map_or(0, Bytes::len) + rest.len();
-        if so_far + piece.len() > bytes_max {
+        if body.len + piece.len() > bytes_max {
             return Ok(Body::TooLarge);
         }
-        match &first {
-            // Most bodies arrive in one piece, which then is not copied.
-            None => first = Some(piece),
-            Some(head) => {
-                if rest.is_empty() {
-                    let announced = announced.and_then(|l| usize::try_from(l).ok()).unwrap_or(0);
-                    rest.reserve(announced.max(head.len() + piece.len()));
-                    rest.extend_from_slice(head);
-                    first = Some(Bytes::new());
-                }
-                rest.extend_from_slice(&piece);
-            }
-        }
+        body.push(piece, announced);
     }
-    Ok(Body::Whole(if rest.is_empty() {
-        first.unwrap_or_default()
-    } else {
-        rest.freeze()
-    }))
 }
 
+/// A body in the pieces it came in, put together only for those who need it in one: a hit does not.
+#[derive(Debug, Default)]
+pub struct Whole {
+    pieces: Vec<Bytes>,
+    /// Behind the pieces, what came once there were too many of them.
+    rest: BytesMut,
+    len: usize,
+}
+
+impl Whole {
+    fn push(&mut self, piece: Bytes, announced: Option<u64>) {
+        self.len += piece.len();
+        if self.pieces.len() < PIECES_MAX {
+            self.pieces.push(piece);
+            return;
+        }
+        if self.rest.is_empty() {
+            let announced = announced.and_then(|len| usize::try_from(len).ok());
+            let left = announced.unwrap_or(0).saturating_sub(self.len);
+            self.rest.reserve(left + piece.len());
+        }
+        self.rest.extend_from_slice(&piece);
+    }
+
+    /// Its length in bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The body piece by piece.
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let pieces = self.pieces.iter().map(|piece| &piece[..]);
+        pieces.chain(std::iter::once(&self.rest[..]))
+    }
+
+    /// The body in one piece. Only the first call copies, and none does if it came in one.
+    pub fn join(&mut self) -> Bytes {
+        if self.pieces.len() != 1 || !self.rest.is_empty() {
+            let mut joined = BytesMut::with_capacity(self.len);
+            self.pieces()
+                .for_each(|piece| joined.extend_from_slice(piece));
+            self.rest = BytesMut::new();
+            self.pieces = vec![joined.freeze()];
+        }
+        self.pieces.first().cloned().unwrap_or_default()
+    }
+}
+
+impl From<Bytes> for Whole {
+    fn from(bytes: Bytes) -> Whole {
+        Whole {
+            len: bytes.len(),
+            pieces: vec![bytes],
+            rest: BytesMut::new(),
+        }
+    }
+}
+
+/// Pieces that are kept apart. They are of up to 64 KiB, but a client can make them of one byte each.
+const PIECES_MAX: usize = 16;
 /// Encoded bodies up to this length are decoded in place: it takes about a millisecond.
 const DECODED_IN_PLACE_MAX: usize = 16 * 1024;
 
 /// What a body says, that is without its content coding. What goes upstream is the body as it came.
-pub async fn decoded(
-    body: &Bytes,
-    coding: Option<Coding>,
-    bytes_max: usize,
-) -> Result<Bytes, DecodeError> {
-    let Some(coding) = coding else {
-        return Ok(body.clone());
-    };
+pub async fn decoded(body: Bytes, coding: Coding, bytes_max: usize) -> Result<Bytes, DecodeError> {
     let decoded = if body.len() <= DECODED_IN_PLACE_MAX {
-        coding.decode(body, bytes_max)
+        coding.decode(&body, bytes_max)
     } else {
-        let body = body.clone();
         let work = tokio::task::spawn_blocking(move || coding.decode(&body, bytes_max));
         // Only a runtime that shuts down gives no answer.
         work.await.unwrap_or(Err(DecodeError::Garbled))

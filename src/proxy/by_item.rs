@@ -12,6 +12,7 @@ use pingora_proxy::Session;
 
 use super::LlmProxy;
 use super::answer;
+use super::body::Whole;
 use super::ctx::{Ctx, Target};
 use super::fill::{self, Asked, Task};
 use super::find::{self, Wanted};
@@ -38,7 +39,7 @@ enum Known {
 
 /// The keys under which the texts of a request are kept.
 pub fn keys_of(wanted: &Wanted<'_>) -> Vec<(Key, Text)> {
-    let texts = wanted.items.iter().flat_map(|items| &items.texts);
+    let texts = wanted.items.iter().flat_map(|(_, items)| &items.texts);
     let keyed = texts.map(|text| (wanted.keys.with("item", &text.digest), *text));
     keyed.collect()
 }
@@ -203,18 +204,22 @@ async fn ask_for(
     missing: &[usize],
 ) -> Result<Option<Rest>> {
     let (visit, whole) = (wanted.visit, &wanted.asked);
-    let (plain, left) = (wanted.plain.clone(), missing.to_vec());
-    let work = move || items::request_for(&plain, &left).map(Bytes::from);
-    let Some(body) = stored::heavy(proxy, session, wanted.plain.len(), work).await? else {
+    let Some((plain, _)) = wanted.items.clone() else {
         return Ok(None);
     };
+    let (length, left) = (plain.len(), missing.to_vec());
+    let work = move || items::request_for(&plain, &left).map(Bytes::from);
+    let Some(body) = stored::heavy(proxy, session, length, work).await? else {
+        return Ok(None);
+    };
+    let mut body = Whole::from(body);
     let asker = Asker {
         tenant: visit.tenant,
         api: whole.api,
         place: visit.place(),
         content_type: "application/json",
     };
-    let question = proxy.questions.read(asker, &body).await;
+    let question = proxy.questions.read(asker, &mut body).await;
     let Ok(digest) = question.digest else {
         return Ok(None);
     };

@@ -8,7 +8,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::Version;
 use http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE,
@@ -21,6 +20,7 @@ use pingora_proxy::Session;
 use pingora_proxy::subrequest::{BodyMode, Ctx as SubrequestCtx, UserCtx};
 
 use super::LlmProxy;
+use super::body::Whole;
 use super::ctx::{Ctx, Fill, Role, Target};
 use crate::api::items::Text;
 use crate::api::{Api, Facts};
@@ -46,7 +46,7 @@ pub struct Asked {
     /// What the body says.
     pub facts: Facts,
     /// The body, untouched.
-    pub body: Bytes,
+    pub body: Whole,
     /// Where to ask.
     pub target: Target,
 }
@@ -102,9 +102,10 @@ pub fn spawn(
     let Asked {
         api,
         facts,
-        body,
+        mut body,
         mut target,
     } = asked;
+    let body = body.join();
     target.trace(&proxy.traces, cause, facts.model.as_deref());
     if let Some(call) = target.call.context() {
         guard.flight().called(call);

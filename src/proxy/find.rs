@@ -42,10 +42,8 @@ pub struct Wanted<'a> {
     pub key: Key,
     /// For how long answers can be used.
     pub freshness: Freshness,
-    /// The body without its content coding.
-    pub plain: Bytes,
-    /// Its texts, if they are kept one by one.
-    pub items: Option<Items>,
+    /// The body without its content coding, and its texts, if they are kept one by one.
+    pub items: Option<(Bytes, Items)>,
 }
 
 impl Wanted<'_> {

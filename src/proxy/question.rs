@@ -4,11 +4,11 @@
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Memo;
-use xxhash_rust::xxh3::xxh3_128_with_secret;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128_with_secret};
 
+use super::body::Whole;
 use crate::api::items::Text;
 use crate::api::{Api, Place, Question};
 use crate::key::Key;
@@ -105,10 +105,13 @@ impl Questions {
     }
 
     /// What `body` asks. Large bodies are read off the proxy's threads.
-    pub async fn read(self: &Arc<Self>, asker: Asker<'_>, body: &Bytes) -> Arc<Read> {
+    pub async fn read(self: &Arc<Self>, asker: Asker<'_>, body: &mut Whole) -> Arc<Read> {
         if body.len() <= READ_IN_PLACE_MAX {
-            return self.read_now(asker, body);
+            let key = self.memo_key(&asker, body.pieces());
+            let known = self.memo.get(&key);
+            return known.unwrap_or_else(|| self.read_now(key, asker, &body.join()));
         }
+        let body = body.join();
         let Asker {
             tenant,
             api,
@@ -118,7 +121,7 @@ impl Questions {
         let content_type = content_type.to_owned();
         let (path, query) = (place.path.to_owned(), place.query.to_owned());
         let model = place.model.map(str::to_owned);
-        let (questions, bytes) = (self.clone(), body.clone());
+        let questions = self.clone();
         let read = tokio::task::spawn_blocking(move || {
             let place = Place {
                 path: &path,
@@ -131,32 +134,31 @@ impl Questions {
                 place,
                 content_type: &content_type,
             };
-            questions.read_now(asker, &bytes)
+            let key = questions.memo_key(&asker, std::iter::once(&body[..]));
+            let known = questions.memo.get(&key);
+            known.unwrap_or_else(|| questions.read_now(key, asker, &body))
         });
         // Only a runtime that shuts down gives no answer.
         let unread = |_| Read::unread("unread");
         read.await.unwrap_or_else(unread)
     }
 
-    fn read_now(&self, asker: Asker<'_>, body: &[u8]) -> Arc<Read> {
-        let Asker {
-            tenant,
-            api,
-            place,
-            content_type,
-        } = asker;
-        let key = MemoKey {
-            tenant,
-            api,
-            place: self.fingerprint_of(&place, content_type),
-            body: xxh3_128_with_secret(body, &self.secret),
-        };
-        if let Some(question) = self.memo.get(&key) {
-            return question;
-        }
-        let question = Arc::new(Read::of(api.question(&place, content_type, body)));
+    fn read_now(&self, key: MemoKey, asker: Asker<'_>, body: &[u8]) -> Arc<Read> {
+        let Asker { api, place, .. } = asker;
+        let question = Arc::new(Read::of(api.question(&place, asker.content_type, body)));
         self.memo.insert(key, question.clone());
         question
+    }
+
+    fn memo_key<'a>(&self, asker: &Asker<'_>, body: impl Iterator<Item = &'a [u8]>) -> MemoKey {
+        let mut hasher = Xxh3::with_secret(self.secret);
+        body.for_each(|piece| hasher.update(piece));
+        MemoKey {
+            tenant: asker.tenant,
+            api: asker.api,
+            place: self.fingerprint_of(&asker.place, asker.content_type),
+            body: hasher.digest128(),
+        }
     }
 
     /// A path has no question mark and neither of both a line break, so that no two are confused.

@@ -106,7 +106,7 @@ async fn ask(
         limits.body_bytes_max,
         limits.body_timeout,
     );
-    let body = match body.await? {
+    let mut body = match body.await? {
         Body::Whole(body) => body,
         Body::TooLarge => {
             let error = ApiError::body_too_large(limits.body_bytes_max);
@@ -123,12 +123,19 @@ async fn ask(
         place: visit.place(),
         content_type: &visit.content_type,
     };
-    let (plain, question) = match body::decoded(&body, coding, limits.body_bytes_max).await {
-        Ok(plain) => {
-            let question = proxy.questions.read(asker, &plain).await;
+    let (plain, question) = match coding {
+        None => {
+            let question = proxy.questions.read(asker, &mut body).await;
+            let plain = question.items.as_ref().map(|_| body.join());
             (plain, question)
         }
-        Err(error) => (body.clone(), Read::unread(error.reason())),
+        Some(coding) => match body::decoded(body.join(), coding, limits.body_bytes_max).await {
+            Ok(plain) => {
+                let mut whole = plain.clone().into();
+                (Some(plain), proxy.questions.read(asker, &mut whole).await)
+            }
+            Err(error) => (None, Read::unread(error.reason())),
+        },
     };
     ctx.account.model = question.facts.model.clone();
     let index = visit
@@ -162,8 +169,7 @@ async fn ask(
                 keys,
                 key,
                 freshness,
-                plain,
-                items: question.items.clone().filter(|_| by_item),
+                items: plain.zip(question.items.clone()).filter(|_| by_item),
             };
             find::cached(proxy, session, ctx, wanted).await?;
         }
