@@ -60,6 +60,7 @@ pub mod ctx;
 pub mod deadline;
 mod fill;
 mod find;
+mod joined;
 mod keys;
 mod patience;
 mod question;
@@ -191,16 +192,17 @@ fn forget_framing(response: &mut ResponseHeader) -> Result<()> {
 
 #[async_trait]
 impl ProxyHttp for LlmProxy {
-    type CTX = Ctx;
+    /// Pingora's futures hold it by value in several places.
+    type CTX = Box<Ctx>;
 
-    fn new_ctx(&self) -> Ctx {
-        Ctx::new(Instant::now())
+    fn new_ctx(&self) -> Box<Ctx> {
+        Box::new(Ctx::new(Instant::now()))
     }
 
     /// None: answers are replayed as they came, so nothing is to be compressed on the way.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<()> {
         if fill::unpack(session, ctx)? {
             return Ok(());
         }
@@ -217,25 +219,25 @@ impl ProxyHttp for LlmProxy {
         Ok(())
     }
 
-    fn allow_spawning_subrequest(&self, _session: &Session, ctx: &Ctx) -> bool {
+    fn allow_spawning_subrequest(&self, _session: &Session, ctx: &Box<Ctx>) -> bool {
         matches!(ctx.role, Role::Client)
     }
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<bool> {
         match ctx.role {
             Role::Client => serve::serve(self, session, ctx).await,
             Role::PassThrough(_) | Role::Fill(_) => Ok(false),
         }
     }
 
-    fn request_cache_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+    fn request_cache_filter(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<()> {
         if let Role::Fill(_) = ctx.role {
             session.cache.enable(self.cache, None, None, None, None);
         }
         Ok(())
     }
 
-    fn cache_key_callback(&self, _session: &Session, ctx: &mut Ctx) -> Result<CacheKey> {
+    fn cache_key_callback(&self, _session: &Session, ctx: &mut Box<Ctx>) -> Result<CacheKey> {
         match &ctx.role {
             Role::Fill(fill) => {
                 let key = fill
@@ -247,7 +249,11 @@ impl ProxyHttp for LlmProxy {
         }
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        ctx: &mut Box<Ctx>,
+    ) -> Result<Box<HttpPeer>> {
         let Some(target) = ctx.target() else {
             return Error::e_explain(ErrorType::InternalError, "a request without an upstream");
         };
@@ -260,7 +266,7 @@ impl ProxyHttp for LlmProxy {
         &self,
         _session: &mut Session,
         _peer: &HttpPeer,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
         mut e: Box<Error>,
     ) -> Box<Error> {
         let attempts = ctx.target().map_or(usize::MAX, |t| t.attempts);
@@ -275,7 +281,7 @@ impl ProxyHttp for LlmProxy {
         _peer: &HttpPeer,
         #[cfg(unix)] _fd: std::os::unix::io::RawFd,
         _digest: Option<&Digest>,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         if let Role::Fill(fill) = &ctx.role {
             fill.guard.flight().asked();
@@ -292,7 +298,7 @@ impl ProxyHttp for LlmProxy {
         &self,
         _session: &mut Session,
         request: &mut RequestHeader,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         let Some(target) = ctx.target() else {
             return Ok(());
@@ -311,7 +317,7 @@ impl ProxyHttp for LlmProxy {
         peer: &HttpPeer,
         _session: &mut Session,
         e: Box<Error>,
-        _ctx: &mut Ctx,
+        _ctx: &mut Box<Ctx>,
         _client_reused: bool,
     ) -> Box<Error> {
         // The upstream may have the request, so it is not sent again, whatever pingora thinks.
@@ -324,7 +330,7 @@ impl ProxyHttp for LlmProxy {
         &self,
         _session: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         let Some(target) = ctx.target() else {
             return Ok(());
@@ -353,7 +359,7 @@ impl ProxyHttp for LlmProxy {
         &self,
         _session: &Session,
         response: &ResponseHeader,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<RespCacheable> {
         let Role::Fill(_) = ctx.role else {
             return Ok(RespCacheable::Uncacheable(NoCacheReason::NeverEnabled));
@@ -369,7 +375,7 @@ impl ProxyHttp for LlmProxy {
         &self,
         _session: &Session,
         _response: &ResponseHeader,
-        _ctx: &mut Ctx,
+        _ctx: &mut Box<Ctx>,
     ) -> Result<bool> {
         Ok(false)
     }
@@ -378,7 +384,7 @@ impl ProxyHttp for LlmProxy {
         &self,
         _session: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         let target = match &ctx.role {
             Role::PassThrough(target) => target,
@@ -396,7 +402,12 @@ impl ProxyHttp for LlmProxy {
         Ok(())
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Ctx) -> FailToProxy {
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        e: &Error,
+        ctx: &mut Box<Ctx>,
+    ) -> FailToProxy {
         const GONE: FailToProxy = FailToProxy {
             error_code: 0,
             can_reuse_downstream: false,
@@ -448,7 +459,7 @@ impl ProxyHttp for LlmProxy {
         }
     }
 
-    fn suppress_error_log(&self, _session: &Session, _ctx: &Ctx, _error: &Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Box<Ctx>, _error: &Error) -> bool {
         // The access line says it.
         true
     }
@@ -456,18 +467,18 @@ impl ProxyHttp for LlmProxy {
     fn suppress_proxy_warn_log(
         &self,
         _session: &Session,
-        _ctx: &Ctx,
+        _ctx: &Box<Ctx>,
         _error: &Error,
         _context: ProxyWarnLogContext,
     ) -> bool {
         true
     }
 
-    async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut Ctx) {
+    async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut Box<Ctx>) {
         if let Role::Fill(_) = ctx.role {
             return;
         }
-        deadline::header_is_due();
+        deadline::header_is_due(session.as_downstream());
         account::of_client(self, session, e, ctx);
     }
 }

@@ -36,8 +36,6 @@ use crate::upstream::Upstream;
 const POLL: Duration = Duration::from_millis(10);
 /// Listeners that do not accept within this time never will.
 const START_MAX: Duration = Duration::from_secs(10);
-/// Per connection. Head and body of most answers leave in one write; what is longer is not copied.
-const WRITE_BUFFER_BYTES: usize = 8 * 1024;
 /// After the last answer, what the kernel and HTTP/2 still hold gets this long to leave.
 const LINGER: Duration = Duration::from_millis(100);
 
@@ -223,10 +221,11 @@ fn proxy_server(
     let app = Deadline::new(app, config.limits.header_timeout, config.server.keepalive);
     let mut service = Service::new("proxy".to_owned(), app);
     for address in &config.server.listen {
-        let listener = ListenerConfig::tcp(address.to_string())
-            .l4_buffer(L4BufferSettings::default().write(WRITE_BUFFER_BYTES));
+        let listener = ListenerConfig::tcp(address.to_string());
         service.add_listener(match &config.server.tls {
-            None => listener,
+            // What reads and writes has buffers of its own; a further one is a further copy.
+            None => listener.l4_buffer(L4BufferSettings::unbuffered()),
+            // TLS reads and writes record by record.
             Some(tls) => listener.tls(tls_settings(tls)?),
         });
     }

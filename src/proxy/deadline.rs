@@ -5,7 +5,9 @@
 //! HTTP/1 connection carries a clock: running while a header is awaited, stopped while a request is
 //! answered. HTTP/2 connections have pingora's idle timeout, and no header longer than a frame.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -14,7 +16,10 @@ use pingora_core::apps::{HttpServerApp, ServerApp};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::server::ShutdownWatch;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::Notify;
+
+use super::joined::{Joined, Received};
 
 /// What an HTTP/2 client without TLS says first.
 const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -57,8 +62,9 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Deadline<A> {
         let clock = Arc::new(Clock::new(self.header, self.keepalive));
         tokio::select! {
             biased;
-            () = CLOCK.scope(clock.clone(), self.http1(stream, shutdown)) => {}
+            () = CLOCK.scope(clock.clone(), self.http1(stream, &clock, shutdown)) => {}
             () = clock.expired() => {}
+            () = clock.idle_at_shutdown(shutdown.clone()) => {}
         }
         None
     }
@@ -87,12 +93,23 @@ impl<A: HttpServerApp + Send + Sync + 'static> Deadline<A> {
 
     /// One request after the other. Pingora does the same, but looks for 24 bytes first, and health
     /// checks in HTTP/1.0 are shorter than that.
-    async fn http1(&self, stream: Stream, shutdown: &ShutdownWatch) {
-        let mut session = ServerSession::new_http1(stream);
+    async fn http1(&self, stream: Stream, clock: &Clock, shutdown: &ShutdownWatch) {
+        let plain = stream.get_ssl_digest().is_none();
+        let stream = Joined::new(stream, clock.received.clone());
+        let mut session = ServerSession::new_http1(Box::new(stream));
         let closing = *shutdown.borrow();
         session.set_keepalive((!closing).then_some(self.keepalive.as_secs()));
         let mut left = self.app.process_new_http(session, shutdown).await;
-        while let Some((stream, settings)) = left.map(|reusable| reusable.consume()) {
+        while let Some((mut stream, settings)) = left.map(|reusable| reusable.consume()) {
+            if plain && clock.is_between_requests() {
+                clock.set(Some(Instant::now() + self.keepalive));
+                if *shutdown.borrow() {
+                    return;
+                }
+                readable(&mut stream).await;
+                let header = Instant::now() + self.header;
+                clock.set(clock.deadline().map(|idle| idle.max(header)));
+            }
             let mut session = ServerSession::new_http1(stream);
             if let Some(settings) = settings {
                 settings.apply_to_session(&mut session);
@@ -102,20 +119,43 @@ impl<A: HttpServerApp + Send + Sync + 'static> Deadline<A> {
     }
 }
 
+/// Waits for bytes, or for the end, and reads nothing: an idle connection then has no request's state,
+/// which is many times its own.
+async fn readable(stream: &mut Stream) {
+    std::future::poll_fn(|cx| {
+        let mut nothing = ReadBuf::new(&mut []);
+        // Whoever reads next gets the error again.
+        Pin::new(&mut *stream)
+            .poll_read(cx, &mut nothing)
+            .map(|_| ())
+    })
+    .await;
+}
+
 /// In a request's first phase: its header has been read.
 pub fn header_is_read() {
     let _ = CLOCK.try_with(|clock| clock.set(None));
 }
 
 /// After a request: the connection may be idle for a while, then the next header is due.
-pub fn header_is_due() {
-    let _ = CLOCK.try_with(|clock| clock.set(Some(Instant::now() + clock.next)));
+pub fn header_is_due(session: &ServerSession) {
+    let _ = CLOCK.try_with(|clock| {
+        let length = match session {
+            ServerSession::H1(h1) => h1.get_headers_raw_bytes().len() + h1.body_bytes_read(),
+            _ => 0,
+        };
+        clock.answered.fetch_add(length as u64, Relaxed);
+        clock.set(Some(Instant::now() + clock.next));
+    });
 }
 
 struct Clock {
     deadline: Mutex<Option<Instant>>,
     changed: Notify,
     next: Duration,
+    received: Received,
+    /// Bytes of the requests that have been answered; of one in chunks, fewer than it had.
+    answered: AtomicU64,
 }
 
 impl Clock {
@@ -124,6 +164,26 @@ impl Clock {
             deadline: Mutex::new(Some(Instant::now() + first)),
             changed: Notify::new(),
             next: keepalive + first,
+            received: Received::default(),
+            answered: AtomicU64::new(0),
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        *self.deadline.lock()
+    }
+
+    /// Nothing of a next request has been read. False if that cannot be told.
+    fn is_between_requests(&self) -> bool {
+        self.received.load(Relaxed) == self.answered.load(Relaxed)
+    }
+
+    /// Resolves at a shutdown, unless a request is being answered: whoever answers looks afterwards.
+    async fn idle_at_shutdown(&self, mut shutdown: ShutdownWatch) {
+        // A sender that is gone never shuts down.
+        let shuts_down = shutdown.wait_for(|shuts_down| *shuts_down).await.is_ok();
+        if !shuts_down || self.deadline().is_none() {
+            std::future::pending::<()>().await;
         }
     }
 
@@ -137,8 +197,7 @@ impl Clock {
 
     async fn expired(&self) {
         loop {
-            let deadline = *self.deadline.lock();
-            match deadline {
+            match self.deadline() {
                 None => self.changed.notified().await,
                 Some(at) if at <= Instant::now() => return,
                 Some(at) => tokio::time::sleep_until(at.into()).await,
