@@ -20,6 +20,7 @@ mod client;
 mod events;
 mod fanout;
 mod figures;
+mod fill;
 mod framing;
 mod idle;
 mod miss;
@@ -50,6 +51,8 @@ enum Command {
     Fanout(fanout::Args),
     /// Asks what is not stored, through the server and directly: what the way through it adds
     Miss(miss::Args),
+    /// Asks many questions once, so that their answers are stored
+    Fill(fill::Args),
     /// Opens connections, has a hit on each, and sees what memory they hold then
     Idle(idle::Args),
 }
@@ -66,7 +69,10 @@ fn main() {
         Some(Command::Open(args)) => one_thread().block_on(open::run(&args)),
         Some(Command::Fanout(args)) => one_thread().block_on(fanout::run(&args)),
         Some(Command::Miss(args)) => one_thread().block_on(miss::run(&args)),
+        Some(Command::Fill(args)) => one_thread().block_on(fill::run(&args)),
         Some(Command::Idle(args)) => one_thread().block_on(idle::run(&args)),
-        None => println!("wire: mock | bare | open | fanout | miss | idle, each with --help"),
+        None => {
+            println!("wire: mock | bare | open | fanout | miss | fill | idle, each with --help")
+        }
     }
 }
