@@ -61,7 +61,7 @@ bench: setup ## The server beside nginx, bare Pingora and other caches, about 5 
 	@scripts/bench/run.py $(ARGS)
 
 bench-micro: setup ## Parts of the server by themselves, by the clock
-	cargo bench --profile release --locked --bench key
+	cargo bench --profile release --locked --bench key --bench hot
 
 fuzz: setup ## Every fuzz target for FUZZ_SECONDS (60)
 	@scripts/setup.sh fuzz
