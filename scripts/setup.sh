@@ -7,6 +7,7 @@
 #   sdk    Python and Node with the packages of the SDK suites
 #   docs   what the commands in the docs need, the SDKs among it
 #   bench  the load generator, and what the server is measured beside
+#   guard  valgrind, which counts instructions
 #   lint   the file checkers
 #   deny   cargo-deny
 #   fuzz   cargo-fuzz and the address sanitizer of clang
@@ -177,6 +178,14 @@ setup_bench() {
     fi
 }
 
+setup_guard() {
+    setup_build
+    need python3 has python3
+    need valgrind has_all valgrind vgdb
+    need binutils has strip
+    install_packages
+}
+
 setup_lint() {
     setup_python
     venv lint scripts/requirements-lint.txt
@@ -206,10 +215,10 @@ setup_fuzz() {
     cargo_tool cargo-fuzz "$CARGO_FUZZ_VERSION" || die "cargo-fuzz could not be installed"
 }
 
-[ $# -gt 0 ] || die "which part? build, sdk, docs, bench, lint, deny, fuzz"
+[ $# -gt 0 ] || die "which part? build, sdk, docs, bench, guard, lint, deny, fuzz"
 for part in "$@"; do
     case $part in
-    build | sdk | docs | bench | lint) "setup_$part" ;;
+    build | sdk | docs | bench | guard | lint) "setup_$part" ;;
     deny) cargo_tool cargo-deny "$CARGO_DENY_VERSION" || die "cargo-deny could not be installed" ;;
     fuzz) setup_fuzz ;;
     *) die "no such part: $part" ;;

@@ -75,13 +75,13 @@ def post(port, body):
 
 def pinned(cores):
     """What keeps a process on these cores, for its start."""
-    return lambda: os.sched_setaffinity(0, cores)
+    return (lambda: os.sched_setaffinity(0, cores)) if cores else None
 
 
 class Program:
     """A program that listens on a port, pinned to some cores. Ended when this process ends."""
 
-    def __init__(self, command, port, state, cores):
+    def __init__(self, command, port, state, cores=None):
         self.port = port
         self.log_path = state / "log"
         self.log = open(self.log_path, "ab")  # noqa: SIM115 as long as the program
@@ -103,9 +103,9 @@ class Program:
         self.stop()
         sys.exit(f"{self.process.args[0]} did not start:\n{self.log_path.read_text(errors='replace')[-2000:]}")
 
-    def stop(self):
+    def stop(self, by=signal.SIGTERM):
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+            self.process.send_signal(by)
             try:
                 self.process.wait(STOP_SECS_MAX)
             except subprocess.TimeoutExpired:
