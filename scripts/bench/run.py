@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.dont_write_bytecode = True
 import bodies  # noqa: E402
@@ -219,6 +220,7 @@ def measure(args, chosen, folder, server, wire):
         started = Targets(folder, server, wire, port, server_cores)
         stack.callback(started.stop)
         visited = {scenario: [] for scenario in chosen}
+        began = time.monotonic()
         for number in range(args.rounds):
             for scenario in chosen:
                 visit = {}
@@ -230,7 +232,8 @@ def measure(args, chosen, folder, server, wire):
                     visit[name] = load.run(program, scenario, load_cores(scenario.threads))
                 visited[scenario].append(visit)
                 said = ", ".join(f"{name} {run.rate:,.0f}" for name, run in visit.items())
-                print(f"{number + 1}/{args.rounds} {scenario.title}: {said} req/s", file=sys.stderr, flush=True)
+                at = f"{time.monotonic() - began:4.0f} s, round {number + 1} of {args.rounds}"
+                print(f"{at}, {scenario.title}: {said} req/s", file=sys.stderr, flush=True)
         disk_share = None
         for scenario in chosen:
             if scenario.name == "disk" and "ours" in scenario.targets:
