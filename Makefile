@@ -9,12 +9,12 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:$(CACHE_DIR)/tools/bin
 
 SERVER := $(CARGO_TARGET_DIR)/release/llm-cache-server
 FUZZ_SECONDS ?= 60
-# Given to the server by `make run` and `make demo`: make run ARGS="--config my.yaml"
+# Given on by `run`, `demo`, `bench` and `bench-guard`: make run ARGS="--config my.yaml"
 ARGS ?=
 
 # Every step may start cargo, and one cargo uses all cores.
 .NOTPARALLEL:
-.PHONY: help run build demo test test-rust test-sdk test-docs check-deploy lint fmt bench fuzz docs picture image clean setup
+.PHONY: help run build demo test test-rust test-sdk test-docs check-deploy lint fmt bench bench-guard bench-micro fuzz docs picture image clean setup
 
 help: ## Says what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -56,8 +56,16 @@ lint: ## Formatting, files, dependencies, clippy
 fmt: ## Formats the Rust sources
 	cargo fmt --all
 
-bench: setup ## The benchmarks
-	cargo bench --profile release --locked
+bench: setup ## The server beside nginx, bare Pingora and other caches, about 5 minutes (ARGS=--help)
+	@scripts/setup.sh bench
+	@scripts/bench/run.py $(ARGS)
+
+bench-guard: setup ## Instructions of the hot path against the stored baseline (ARGS=--save stores a new one)
+	@scripts/setup.sh guard
+	@scripts/bench/guard.py $(ARGS)
+
+bench-micro: setup ## Parts of the server by themselves, by the clock
+	cargo bench --profile release --locked --bench key --bench hot
 
 fuzz: setup ## Every fuzz target for FUZZ_SECONDS (60)
 	@scripts/setup.sh fuzz

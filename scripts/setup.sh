@@ -6,6 +6,8 @@
 #   build  what compiling needs: clang and libclang (RocksDB's bindings), cmake; checks the Rust toolchain
 #   sdk    Python and Node with the packages of the SDK suites
 #   docs   what the commands in the docs need, the SDKs among it
+#   bench  the load generator, and what the server is measured beside
+#   guard  valgrind, which counts instructions
 #   lint   the file checkers
 #   deny   cargo-deny
 #   fuzz   cargo-fuzz and the address sanitizer of clang
@@ -42,6 +44,7 @@ need() { # need PACKAGE CHECK…: the Debian package that is to be installed if 
 }
 
 has() { command -v "$1"; }
+has_daemon() { PATH="$PATH:/usr/sbin" command -v "$1"; }
 has_all() { for each in "$@"; do has "$each" || return; done; }
 has_libclang() {
     [ -n "${LIBCLANG_PATH:-}" ] || ldconfig -p | grep -E 'libclang(-[0-9.]+)?\.so' ||
@@ -68,9 +71,26 @@ install_packages() {
     fi
     say "installing ${packages[*]}"
     local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
-    as_root "${apt[@]}" update
-    as_root "${apt[@]}" install -y --no-install-recommends "${packages[@]}" >/dev/null
+    # `return`, as who calls this may want to go on all the same, which switches `set -e` off.
+    as_root "${apt[@]}" update || return
+    as_root "${apt[@]}" install -y --no-install-recommends "${packages[@]}" >/dev/null || return
     packages=()
+}
+
+# Debian starts a daemon once it is installed. Those that are measured are started on ports of their own.
+install_without_starting() {
+    local policy=/usr/sbin/policy-rc.d
+    if [ ${#packages[@]} = 0 ] || [ -e "$policy" ]; then
+        install_packages
+        return
+    fi
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+    as_root chmod 755 "$policy"
+    local code=0
+    install_packages || code=$?
+    as_root rm -f "$policy"
+    packages=()
+    return "$code"
 }
 
 at_least() { printf '%s\n%s\n' "$1" "$2" | sort -V -C; } # at_least MIN VERSION
@@ -145,6 +165,27 @@ setup_docs() {
     setup_lint
 }
 
+# scripts/bench/run.py goes on without what is measured beside the server, and says what it cannot do without.
+setup_bench() {
+    setup_build
+    need python3 has python3
+    need wrk has wrk
+    need nginx-light has_daemon nginx
+    need varnish has_daemon varnishd
+    need varnish-modules compgen -G '/usr/lib/*/varnish/vmods/libvmod_bodyaccess.so'
+    if has apt-get >/dev/null; then
+        install_without_starting || say "not everything could be installed"
+    fi
+}
+
+setup_guard() {
+    setup_build
+    need python3 has python3
+    need valgrind has_all valgrind vgdb
+    need binutils has strip
+    install_packages
+}
+
 setup_lint() {
     setup_python
     venv lint scripts/requirements-lint.txt
@@ -174,10 +215,10 @@ setup_fuzz() {
     cargo_tool cargo-fuzz "$CARGO_FUZZ_VERSION" || die "cargo-fuzz could not be installed"
 }
 
-[ $# -gt 0 ] || die "which part? build, sdk, docs, lint, deny, fuzz"
+[ $# -gt 0 ] || die "which part? build, sdk, docs, bench, guard, lint, deny, fuzz"
 for part in "$@"; do
     case $part in
-    build | sdk | docs | lint) "setup_$part" ;;
+    build | sdk | docs | bench | guard | lint) "setup_$part" ;;
     deny) cargo_tool cargo-deny "$CARGO_DENY_VERSION" || die "cargo-deny could not be installed" ;;
     fuzz) setup_fuzz ;;
     *) die "no such part: $part" ;;
