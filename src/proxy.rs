@@ -54,7 +54,7 @@ use respond::Signal;
 
 mod account;
 mod answer;
-mod body;
+pub mod body;
 mod by_item;
 pub mod ctx;
 pub mod deadline;
@@ -63,7 +63,7 @@ mod find;
 mod joined;
 mod keys;
 mod patience;
-mod question;
+pub mod question;
 mod respond;
 mod serve;
 mod stored;

@@ -83,6 +83,11 @@ impl Whole {
         self.len
     }
 
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// The body piece by piece.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let pieces = self.pieces.iter().map(|piece| &piece[..]);
@@ -104,11 +109,15 @@ impl Whole {
 
 impl From<Bytes> for Whole {
     fn from(bytes: Bytes) -> Whole {
-        Whole {
-            len: bytes.len(),
-            pieces: vec![bytes],
-            rest: BytesMut::new(),
-        }
+        std::iter::once(bytes).collect()
+    }
+}
+
+impl FromIterator<Bytes> for Whole {
+    fn from_iter<I: IntoIterator<Item = Bytes>>(pieces: I) -> Whole {
+        let mut whole = Whole::default();
+        pieces.into_iter().for_each(|piece| whole.push(piece, None));
+        whole
     }
 }
 
@@ -144,4 +153,25 @@ fn announced_length(session: &ServerSession) -> Option<u64> {
         .ok()?
         .parse()
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In however many pieces it comes, it is the same body.
+    #[test]
+    fn a_body_in_pieces_is_put_together() {
+        let body = Bytes::from((0..5000u16).map(|n| n as u8).collect::<Vec<u8>>());
+        for size in [1, 7, 300, 313, 4999, 5000, 9000] {
+            let pieces = body.chunks(size).map(|piece| body.slice_ref(piece));
+            let mut whole: Whole = pieces.collect();
+            assert_eq!(whole.len(), body.len());
+            assert!(whole.pieces.len() <= PIECES_MAX);
+            assert_eq!(whole.pieces().collect::<Vec<_>>().concat(), body, "{size}");
+            assert_eq!((whole.join(), whole.join()), (body.clone(), body.clone()));
+            assert_eq!(whole.pieces().collect::<Vec<_>>().concat(), body);
+        }
+        assert!(Whole::default().join().is_empty());
+    }
 }

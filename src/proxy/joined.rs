@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::tls::{SslDigest, TlsRef};
 use pingora_core::protocols::{
@@ -118,6 +119,16 @@ impl Shutdown for Joined {
     }
 }
 
+impl Drop for Joined {
+    /// What was written belongs to the client even if the answer breaks off. Pingora's own streams do the
+    /// same with their buffers.
+    fn drop(&mut self) {
+        if !self.held.is_empty() {
+            let _ = tokio::io::AsyncWriteExt::flush(self).now_or_never();
+        }
+    }
+}
+
 impl UniqueID for Joined {
     fn id(&self) -> UniqueIDType {
         self.stream.id()
@@ -213,10 +224,20 @@ mod tests {
                     joined.flush().await.unwrap();
                 }
             }
-            joined.shutdown().await;
+            AsyncWriteExt::shutdown(&mut joined).await.unwrap();
             drop(joined);
             assert_eq!(reader.await.unwrap().unwrap(), expected, "room {room}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_held_leaves_when_the_connection_is_dropped() {
+        let (mut joined, mut client) = joined(100);
+        joined.write_all(b"begun").await.unwrap();
+        drop(joined);
+        let mut seen = String::new();
+        client.read_to_string(&mut seen).await.unwrap();
+        assert_eq!(seen, "begun");
     }
 
     #[tokio::test]
