@@ -14,6 +14,8 @@ use prometheus::IntCounter;
 const WAITING_BYTES_MAX: usize = 4 << 20;
 /// A buffer that has grown beyond this is given back.
 const KEPT_BYTES: usize = 256 << 10;
+/// Lines are written in slices of up to this many bytes, a pipe's length.
+const SLICE_BYTES: usize = 64 << 10;
 /// After a write, lines are collected for this long. A line comes so much later at most, and under
 /// load a write takes many.
 const LINGER: Duration = Duration::from_millis(10);
@@ -108,8 +110,8 @@ impl Shared {
             let lost = std::mem::take(&mut state.lost);
             state.writing = true;
             drop(state);
-            // Nobody is left to be told if there is no standard error.
-            let _ = out(&taken);
+            let unwritten = written_by_slices(&taken, &mut out);
+            self.dropped.inc_by(unwritten as u64);
             if lost > 0 {
                 log::warn!("{lost} access lines were dropped: the log is not read fast enough");
             }
@@ -123,6 +125,23 @@ impl Shared {
             }
         }
     }
+}
+
+/// Writes lines some at a time, so that others who write to the same place get their turn. Returns how
+/// many lines could not be written: nobody is left to be told why.
+fn written_by_slices(lines: &[u8], out: &mut impl FnMut(&[u8]) -> io::Result<()>) -> usize {
+    let mut rest = lines;
+    let mut unwritten = 0;
+    while !rest.is_empty() {
+        let fits = rest.get(..SLICE_BYTES).unwrap_or(rest);
+        let end = memchr::memrchr(b'\n', fits).map_or(fits.len(), |at| at + 1);
+        let (slice, behind) = rest.split_at(end);
+        if out(slice).is_err() {
+            unwritten += memchr::memchr_iter(b'\n', slice).count();
+        }
+        rest = behind;
+    }
+    unwritten
 }
 
 #[cfg(test)]
@@ -176,6 +195,21 @@ mod tests {
         assert_eq!(numbers.len() + dropped, pushed);
         assert!(numbers.is_sorted());
         assert!(written.ends_with('\n'));
+    }
+
+    #[test]
+    fn lines_are_written_whole_and_those_that_are_not_are_counted() {
+        let lines = format!("{}\n", "x".repeat(999)).repeat(200);
+        let mut calls = 0;
+        let unwritten = written_by_slices(lines.as_bytes(), &mut |slice| {
+            calls += 1;
+            assert!(slice.len() <= SLICE_BYTES && slice.ends_with(b"\n"));
+            match calls {
+                2 => Err(io::ErrorKind::StorageFull.into()),
+                _ => Ok(()),
+            }
+        });
+        assert_eq!((calls, unwritten), (4, 65));
     }
 
     #[test]

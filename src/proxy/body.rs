@@ -58,7 +58,8 @@ pub async fn read(
 #[derive(Debug, Default)]
 pub struct Whole {
     pieces: Vec<Bytes>,
-    /// Behind the pieces, what came once there were too many of them.
+    /// All of it, once there were too many pieces. It grows as the body comes: putting together a long
+    /// one at its end would hold up everyone else.
     rest: BytesMut,
     len: usize,
 }
@@ -66,14 +67,16 @@ pub struct Whole {
 impl Whole {
     fn push(&mut self, piece: Bytes, announced: Option<u64>) {
         self.len += piece.len();
-        if self.pieces.len() < PIECES_MAX {
+        if self.rest.is_empty() && self.pieces.len() < PIECES_MAX {
             self.pieces.push(piece);
             return;
         }
         if self.rest.is_empty() {
             let announced = announced.and_then(|len| usize::try_from(len).ok());
-            let left = announced.unwrap_or(0).saturating_sub(self.len);
-            self.rest.reserve(left + piece.len());
+            self.rest.reserve(announced.unwrap_or(0).max(self.len));
+            for piece in self.pieces.drain(..) {
+                self.rest.extend_from_slice(&piece);
+            }
         }
         self.rest.extend_from_slice(&piece);
     }
@@ -94,14 +97,13 @@ impl Whole {
         pieces.chain(std::iter::once(&self.rest[..]))
     }
 
-    /// The body in one piece. Only the first call copies, and none does if it came in one.
+    /// The body in one piece. Only the first call copies, and none does if it came in one piece or in very
+    /// many.
     pub fn join(&mut self) -> Bytes {
-        if self.pieces.len() != 1 || !self.rest.is_empty() {
-            let mut joined = BytesMut::with_capacity(self.len);
-            self.pieces()
-                .for_each(|piece| joined.extend_from_slice(piece));
-            self.rest = BytesMut::new();
-            self.pieces = vec![joined.freeze()];
+        if self.pieces.len() > 1 {
+            self.pieces = vec![self.pieces.concat().into()];
+        } else if !self.rest.is_empty() {
+            self.pieces = vec![std::mem::take(&mut self.rest).freeze()];
         }
         self.pieces.first().cloned().unwrap_or_default()
     }

@@ -46,10 +46,23 @@ impl Joined {
     }
 
     /// Writes what is held, and of `more` what goes with it. How many bytes of `more` that were.
-    fn poll_write_out(&mut self, cx: &mut Context<'_>, more: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write_out(
+        &mut self,
+        cx: &mut Context<'_>,
+        more: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         while !self.held.is_empty() {
-            let both = [IoSlice::new(&self.held), IoSlice::new(more)];
-            let parts = if more.is_empty() { &both[..1] } else { &both };
+            // A size, a chunk, its end: pingora writes no more than that at once.
+            let mut parts = [IoSlice::new(&[]); 4];
+            let all = std::iter::once(IoSlice::new(&self.held)).chain(more.iter().copied());
+            let parts: &[IoSlice<'_>] = {
+                let count = parts
+                    .iter_mut()
+                    .zip(all)
+                    .map(|(part, of)| *part = of)
+                    .count();
+                parts.get(..count).unwrap_or_default()
+            };
             let stream = Pin::new(&mut self.stream);
             let written = match ready!(stream.poll_write_vectored(cx, parts))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -86,15 +99,28 @@ impl AsyncWrite for Joined {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.held.len() + buf.len() <= HELD_BYTES_MAX {
-            this.held.extend_from_slice(buf);
-            return Poll::Ready(Ok(buf.len()));
+        let length: usize = bufs.iter().map(|buf| buf.len()).sum();
+        if this.held.len() + length <= HELD_BYTES_MAX {
+            bufs.iter().for_each(|buf| this.held.extend_from_slice(buf));
+            return Poll::Ready(Ok(length));
         }
-        match ready!(this.poll_write_out(cx, buf))? {
-            0 => Pin::new(&mut this.stream).poll_write(cx, buf),
+        match ready!(this.poll_write_out(cx, bufs))? {
+            0 => Pin::new(&mut this.stream).poll_write_vectored(cx, bufs),
             written => Poll::Ready(Ok(written)),
         }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -178,6 +204,7 @@ impl Peek for Joined {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::{Buf, Bytes};
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     fn joined(room: usize) -> (Joined, DuplexStream) {
@@ -209,20 +236,27 @@ mod tests {
             let sizes = [
                 1, 318, 2041, 0, 1023, 1, 1, 1024, 1025, 50_000, 700, 700, 700, 3,
             ];
+            let piece = |size: i32| (0..size).map(|i| (i % 251) as u8).collect::<Vec<u8>>();
             let expected: Vec<u8> = sizes
                 .iter()
-                .flat_map(|n| (0..*n).map(|i| (i % 251) as u8))
+                .map(|size| piece(*size))
+                .flat_map(|piece| [&piece[..], b"5f\r\n", &piece, b"\r\n"].concat())
                 .collect();
             let reader = tokio::spawn(async move {
                 let mut all = Vec::new();
                 client.read_to_end(&mut all).await.map(|_| all)
             });
             for (at, size) in sizes.iter().enumerate() {
-                let piece: Vec<u8> = (0..*size).map(|i| (i % 251) as u8).collect();
+                let piece = piece(*size);
                 joined.write_all(&piece).await.unwrap();
                 if at % 3 == 0 {
                     joined.flush().await.unwrap();
                 }
+                // As pingora writes chunks.
+                let mut chunk = Bytes::from_static(b"5f\r\n")
+                    .chain(&piece[..])
+                    .chain(&b"\r\n"[..]);
+                joined.write_all_buf(&mut chunk).await.unwrap();
             }
             AsyncWriteExt::shutdown(&mut joined).await.unwrap();
             drop(joined);
