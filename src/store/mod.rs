@@ -5,12 +5,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use quick_cache::sync::Cache;
 use thiserror::Error;
-use tokio::sync::Semaphore;
 
 use crate::config::Durability;
 use crate::key::Key;
@@ -18,6 +16,7 @@ use crate::metrics::{Metrics, Tier};
 use about::About;
 use disk::{Disk, DiskOptions, Probe};
 use hot::HotTier;
+use reads::Reads;
 use record::{Record, RecordError};
 use writer::Writer;
 
@@ -28,17 +27,12 @@ mod disk;
 mod hot;
 pub mod operate;
 pub mod purge;
+mod reads;
 pub mod record;
 pub mod row;
 mod uses;
 mod writer;
 
-/// Disk reads under way at once. More only queue up inside the device.
-const DISK_READS_MAX: usize = 64;
-/// A look-up that waited this long for its turn to read gives up and is a miss.
-const DISK_READ_WAIT_MAX: Duration = Duration::from_millis(500);
-/// A look-up that the disk does not answer for this long is a miss: by then the upstream may have.
-const DISK_READ_MAX: Duration = Duration::from_secs(1);
 /// Removed keys that are remembered, some 100 bytes each: a look-up that began before the removal
 /// must not bring back what it found.
 const REMOVED_MAX: usize = 16 * 1024;
@@ -100,9 +94,7 @@ pub struct Store {
     removed: Cache<Key, u64>,
     disk: Arc<Disk>,
     writer: Writer,
-    reads: Arc<Semaphore>,
-    /// The last read that was waited for did not come back in time.
-    hangs: Arc<AtomicBool>,
+    reads: Reads,
     metrics: Arc<Metrics>,
 }
 
@@ -124,6 +116,7 @@ impl Store {
             },
             metrics.clone(),
         )?);
+        let reads = Reads::new(disk.clone(), metrics.clone());
         let writer = Writer::start(disk.clone(), options.write_queue_bytes_max, metrics.clone())
             .map_err(StoreError::Thread)?;
         let hot_bytes = options.memory_bytes_max - rocksdb_bytes - disk.counter_bytes();
@@ -135,8 +128,7 @@ impl Store {
             removed: Cache::new(REMOVED_MAX),
             disk,
             writer,
-            reads: Arc::new(Semaphore::new(DISK_READS_MAX)),
-            hangs: Arc::default(),
+            reads,
             metrics,
         })
     }
@@ -181,7 +173,7 @@ impl Store {
         let found = match self.disk.probe(key) {
             Probe::Found(bytes) => Record::decode_for(key, &bytes),
             Probe::Absent => return None,
-            Probe::MustBlock => self.read_blocking(*key).await?,
+            Probe::MustBlock => self.reads.read(*key).await?,
         };
         match found {
             // The second look is for an answer that came while the disk was read.
@@ -305,46 +297,6 @@ impl Store {
     pub fn close(&self) {
         self.writer.close();
         self.disk.close();
-    }
-
-    async fn read_blocking(&self, key: Key) -> Option<Result<Record, RecordError>> {
-        // Where a read hangs, the next one waits for it, and nobody for the next one.
-        let under_way = self.reads.available_permits() < DISK_READS_MAX;
-        if under_way && self.hangs.load(Relaxed) {
-            self.metrics.store_reads_skipped.inc();
-            return None;
-        }
-        let turn = tokio::time::timeout(DISK_READ_WAIT_MAX, self.reads.clone().acquire_owned());
-        let Ok(Ok(permit)) = turn.await else {
-            self.metrics.store_reads_skipped.inc();
-            return None;
-        };
-        let disk = self.disk.clone();
-        let (hangs, metrics) = (self.hangs.clone(), self.metrics.clone());
-        let read = tokio::task::spawn_blocking(move || {
-            // The turn ends with the read, also if nobody waits for it any more.
-            let _permit = permit;
-            let began = Instant::now();
-            let found = disk.read(&key);
-            hangs.store(false, Relaxed);
-            metrics
-                .store_read_seconds
-                .observe(began.elapsed().as_secs_f64());
-            match found {
-                Ok(bytes) => bytes.map(|bytes| Record::decode_for(&key, &bytes)),
-                Err(error) => {
-                    metrics.store_read_errors.inc();
-                    log::debug!("the disk tier cannot read an entry: {error} key={key}");
-                    None
-                }
-            }
-        });
-        let Ok(found) = tokio::time::timeout(DISK_READ_MAX, read).await else {
-            self.hangs.store(true, Relaxed);
-            self.metrics.store_reads_skipped.inc();
-            return None;
-        };
-        found.ok().flatten()
     }
 }
 
