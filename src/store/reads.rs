@@ -34,8 +34,11 @@ type Found = Option<Result<Record, RecordError>>;
 #[derive(Clone)]
 pub struct Reads(Arc<Shared>);
 
+/// What reads a record. Blocks.
+type Source = Box<dyn Fn(&Key) -> Result<Option<Vec<u8>>, rocksdb::Error> + Send + Sync>;
+
 struct Shared {
-    disk: Arc<Disk>,
+    source: Source,
     queue: Mutex<Queue>,
     /// The last read that was waited for did not come back in time.
     hangs: AtomicBool,
@@ -56,8 +59,12 @@ struct Read {
 impl Reads {
     /// Reads from `disk`.
     pub fn new(disk: Arc<Disk>, metrics: Arc<Metrics>) -> Reads {
+        Reads::from(Box::new(move |key| disk.read(key)), metrics)
+    }
+
+    fn from(source: Source, metrics: Arc<Metrics>) -> Reads {
         Reads(Arc::new(Shared {
-            disk,
+            source,
             queue: Mutex::default(),
             hangs: AtomicBool::new(false),
             metrics,
@@ -149,7 +156,7 @@ impl Drop for Reader {
 impl Shared {
     fn read(&self, key: &Key) -> Found {
         let began = Instant::now();
-        let found = self.disk.read(key);
+        let found = (self.source)(key);
         self.hangs.store(false, Relaxed);
         self.metrics
             .store_read_seconds
@@ -162,5 +169,76 @@ impl Shared {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::future::join_all;
+    use std::sync::atomic::AtomicUsize;
+
+    fn reads(source: impl Fn() + Send + Sync + 'static) -> Reads {
+        let source: Source = Box::new(move |_| {
+            source();
+            Ok(Some(b"no record".to_vec()))
+        });
+        Reads::from(source, Arc::new(Metrics::new().unwrap()))
+    }
+
+    fn key(n: usize) -> Key {
+        Key::from_bytes(*blake3::hash(&n.to_le_bytes()).as_bytes())
+    }
+
+    #[tokio::test]
+    async fn a_quick_disk_has_one_reader_and_everyone_is_answered() {
+        let under_way = Arc::new(AtomicUsize::new(0));
+        let most = Arc::new(AtomicUsize::new(0));
+        let (now, max) = (under_way.clone(), most.clone());
+        let reads = reads(move || {
+            max.fetch_max(now.fetch_add(1, Relaxed) + 1, Relaxed);
+            now.fetch_sub(1, Relaxed);
+        });
+        for _ in 0..20 {
+            let found = join_all((0..100).map(|n| reads.read(key(n)))).await;
+            assert!(found.iter().all(|found| matches!(found, Some(Err(_)))));
+        }
+        // Another one may have helped if this machine was busy elsewhere, and no crowd.
+        assert!(most.load(Relaxed) < 10, "{most:?}");
+        assert_eq!(reads.0.queue.lock().waiting.len(), 0);
+    }
+
+    /// Fifty reads that each take until all fifty are under way.
+    #[tokio::test]
+    async fn a_slow_disk_is_read_by_many_at_once() {
+        let together = Arc::new(std::sync::Barrier::new(50));
+        let reads = reads(move || {
+            together.wait();
+        });
+        let found = join_all((0..50).map(|n| reads.read(key(n)))).await;
+        assert!(found.iter().all(|found| matches!(found, Some(Err(_)))));
+        assert_eq!(reads.0.metrics.store_reads_skipped.get(), 0);
+    }
+
+    /// One waits for a disk that hangs, nobody waits for that one, and all is well once it answers.
+    #[tokio::test]
+    async fn nobody_waits_for_a_disk_that_hangs() {
+        let answers = Arc::new(AtomicBool::new(false));
+        let disk = answers.clone();
+        let reads = reads(move || {
+            while !disk.load(Relaxed) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        assert!(reads.read(key(1)).await.is_none());
+        let began = Instant::now();
+        assert!(reads.read(key(2)).await.is_none());
+        assert!(began.elapsed() < READ_MAX / 2);
+        assert_eq!(reads.0.metrics.store_reads_skipped.get(), 2);
+        answers.store(true, Relaxed);
+        while reads.0.queue.lock().readers > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(reads.read(key(3)).await.is_some());
     }
 }

@@ -1,6 +1,7 @@
 //! Killed in the middle of making room: a process of its own, again and again, on the same store.
 
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use super::crashes::{check, strays};
 use super::*;

@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use bytes::Bytes;
 use tempfile::TempDir;
 
