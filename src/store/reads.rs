@@ -227,7 +227,7 @@ mod tests {
         let disk = answers.clone();
         let reads = reads(move || {
             while !disk.load(Relaxed) {
-                std::thread::sleep(Duration::from_millis(1));
+                std::thread::park_timeout(Duration::from_millis(1));
             }
         });
         assert!(reads.read(key(1)).await.is_none());
