@@ -4,6 +4,7 @@
 //! `[/simulate][/{upstream}][/cache][/v1]/chat/completions`. Nothing is decoded or tidied up: a
 //! path that is not exactly one of ours goes upstream as it came.
 
+use quick_cache::sync::Cache;
 use wildmatch::WildMatch;
 
 use crate::api::Api;
@@ -25,10 +26,56 @@ pub struct Route<'a> {
     pub rest: &'a str,
 }
 
+/// Paths that are remembered: clients use few of them, again and again.
+const PATHS_MAX: usize = 1024;
+/// Longer paths are read anew each time.
+const PATH_BYTES_MAX: usize = 256;
+
 /// Names and model patterns of the upstreams, in the order of the configuration.
 pub struct Router {
     names: Vec<String>,
     patterns: Vec<(WildMatch, usize)>,
+    known: Cache<Box<str>, Known>,
+}
+
+/// What a path means, by offsets into it.
+#[derive(Clone)]
+struct Known {
+    upstream: Option<usize>,
+    cache: bool,
+    simulate: bool,
+    api: Option<Api>,
+    model: Option<(usize, usize)>,
+    rest: usize,
+}
+
+impl Known {
+    fn of(path: &str, route: &Route<'_>) -> Known {
+        let offset = |part: &str| part.as_ptr().addr() - path.as_ptr().addr();
+        Known {
+            upstream: route.upstream,
+            cache: route.cache,
+            simulate: route.simulate,
+            api: route.api,
+            model: route.model.map(|m| (offset(m), offset(m) + m.len())),
+            rest: offset(route.rest),
+        }
+    }
+
+    /// `None` only if this is about another path.
+    fn route<'a>(&self, path: &'a str) -> Option<Route<'a>> {
+        Some(Route {
+            upstream: self.upstream,
+            cache: self.cache,
+            simulate: self.simulate,
+            api: self.api,
+            model: match self.model {
+                Some((from, to)) => Some(path.get(from..to)?),
+                None => None,
+            },
+            rest: path.get(self.rest..)?,
+        })
+    }
 }
 
 impl Router {
@@ -37,6 +84,7 @@ impl Router {
         let mut router = Router {
             names: Vec::new(),
             patterns: Vec::new(),
+            known: Cache::new(PATHS_MAX),
         };
         for (index, (name, models)) in upstreams.enumerate() {
             router.names.push(name.to_owned());
@@ -49,6 +97,18 @@ impl Router {
 
     /// Reads a path (without its query).
     pub fn route<'a>(&self, path: &'a str) -> Route<'a> {
+        if path.len() > PATH_BYTES_MAX {
+            return self.read(path);
+        }
+        if let Some(route) = self.known.get(path).and_then(|known| known.route(path)) {
+            return route;
+        }
+        let route = self.read(path);
+        self.known.insert(path.into(), Known::of(path, &route));
+        route
+    }
+
+    fn read<'a>(&self, path: &'a str) -> Route<'a> {
         let mut route = Route {
             upstream: None,
             cache: false,
@@ -239,8 +299,24 @@ mod tests {
                 model: None,
                 rest,
             };
-            assert_eq!(router().route(path), expected, "{path}");
+            let router = router();
+            assert_eq!(router.route(path), expected, "{path}");
+            assert_eq!(router.route(path), expected, "{path}, once more");
         }
+    }
+
+    #[test]
+    fn many_paths_and_long_ones_are_read_all_the_same() {
+        let router = router();
+        for n in 0..3 * PATHS_MAX {
+            let name = format!("m{n}{}", "x".repeat(n));
+            let path = format!("/cache/openai/deployments/{name}/chat/completions");
+            for _ in 0..2 {
+                let route = router.route(&path);
+                assert_eq!((route.model, route.cache), (Some(&name[..]), true));
+            }
+        }
+        assert!(router.known.len() <= PATHS_MAX);
     }
 
     #[test]
@@ -257,6 +333,7 @@ mod tests {
             ),
         ] {
             let route = router.route(path);
+            assert_eq!(route, router.route(path));
             assert_eq!(route.api, Some(Api::OpenAiChat), "{path}");
             assert_eq!(route.model, Some("gpt-4o"), "{path}");
             assert_eq!(route.rest, rest, "{path}");

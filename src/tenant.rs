@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, header};
 
 /// What the names of headers that tell accounts apart have in common. Providers and the gateways in
 /// front of them know dozens of such headers; one too many here only costs hits, one too few would
@@ -37,6 +37,16 @@ const IDENTITY_WORDS: &[&str] = &[
 ];
 /// Header names that hold one of these words by chance.
 const CHANCE_WORDS: &[&str] = &["user-agent", "useragent"];
+/// Headers that hold none of the words.
+static EVERYDAY: [HeaderName; 7] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::USER_AGENT,
+    header::CONNECTION,
+];
 /// Gateways steer routing, and with it the answer, by headers that begin like this.
 const IDENTITY_PREFIXES: &[&str] = &["cf-aig-", "helicone-", "x-portkey-", "x-litellm-"];
 /// Headers of gateways that name one exchange and are different each time.
@@ -74,6 +84,8 @@ impl Tenant {
         };
         let mut names: Vec<&str> = headers
             .keys()
+            // Quick to tell, and half of what most clients send.
+            .filter(|name| !EVERYDAY.contains(name))
             .map(HeaderName::as_str)
             .filter(|n| identifies(n))
             .collect();
@@ -199,6 +211,11 @@ mod tests {
         ] {
             assert_eq!(without_credentials(query).as_deref(), left, "{query}");
         }
+    }
+
+    #[test]
+    fn everyday_headers_identify_nobody() {
+        assert!(EVERYDAY.iter().all(|name| !identifies(name.as_str())));
     }
 
     #[test]

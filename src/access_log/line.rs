@@ -80,8 +80,8 @@ impl Line<'_> {
         fields.text("method", Some(self.method));
         fields.text("path", Some(self.path));
         fields.number("status", self.status.into());
-        fields.text("outcome", self.outcome);
-        fields.text("api", self.api);
+        fields.word("outcome", self.outcome);
+        fields.word("api", self.api);
         fields.text("upstream", self.upstream);
         fields.text("model", self.model);
         if let Some(key) = &self.key {
@@ -133,6 +133,13 @@ impl Fields<'_> {
         }
     }
 
+    /// A word of this program.
+    fn word(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.digits(name, value.as_bytes());
+        }
+    }
+
     fn number(&mut self, name: &str, value: u64) {
         self.name(name);
         self.append(value);
@@ -143,7 +150,7 @@ impl Fields<'_> {
         self.out.extend_from_slice(digits.format(value).as_bytes());
     }
 
-    /// `digits` need no escapes.
+    /// A value that needs no escapes.
     fn digits(&mut self, name: &str, digits: &[u8]) {
         self.name(name);
         let quote: &[u8] = if self.json { b"\"" } else { b"" };

@@ -5,12 +5,15 @@
 //! HTTP/1 connection carries a clock: running while a header is awaited, stopped while a request is
 //! answered. HTTP/2 connections have pingora's idle timeout, and no header longer than a frame.
 
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use bytes::BytesMut;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
@@ -27,6 +30,9 @@ use super::joined::{Joined, Received};
 const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The part of it that tells it from HTTP/1: requests can be shorter than the whole.
 const H2_PREFACE_START: &[u8; 4] = b"PRI ";
+
+/// What is read at once of a request that begins; pingora takes as much.
+const FIRST_BYTES_MAX: usize = 4096;
 
 tokio::task_local! {
     static CLOCK: Arc<Clock>;
@@ -108,10 +114,13 @@ impl<A: HttpServerApp + Send + Sync + 'static> Deadline<A> {
         session.set_keepalive((!closing).then_some(self.keepalive.as_secs()));
         let mut left = self.app.process_new_http(session, shutdown).await;
         while let Some((mut stream, settings)) = left.map(|reusable| reusable.consume()) {
-            if plain && clock.is_between_requests() {
+            let mut begun = None;
+            // A shutdown ends idle connections, but what has arrived is answered: pingora looks once more.
+            if plain && clock.is_between_requests() && !*shutdown.borrow() {
                 clock.set(Some(Instant::now() + self.keepalive));
-                if !*shutdown.borrow() {
-                    readable(&mut stream).await;
+                begun = next_bytes(&mut stream).await;
+                if begun.is_none() {
+                    return;
                 }
                 let header = Instant::now() + self.header;
                 clock.set(clock.deadline().map(|idle| idle.max(header)));
@@ -120,22 +129,31 @@ impl<A: HttpServerApp + Send + Sync + 'static> Deadline<A> {
             if let Some(settings) = settings {
                 settings.apply_to_session(&mut session);
             }
+            if let (ServerSession::H1(session), Some(begun)) = (&mut session, begun) {
+                session.set_pipelined_prefix(begun);
+            }
             left = self.app.process_new_http(session, shutdown).await;
         }
     }
 }
 
-/// Waits for bytes, or for the end, and reads nothing: an idle connection then has no request's state,
-/// which is many times its own.
-async fn readable(stream: &mut Stream) {
+/// Waits for the first bytes of a next request, with no more than the connection itself: the state of a
+/// request is many times its size. `None`: there will be none.
+async fn next_bytes(stream: &mut Stream) -> Option<BytesMut> {
     std::future::poll_fn(|cx| {
-        let mut nothing = ReadBuf::new(&mut []);
-        // Whoever reads next finds the end after an error, and either ends the connection.
-        Pin::new(&mut *stream)
-            .poll_read(cx, &mut nothing)
-            .map(|_| ())
+        // On the stack, so that who waits holds nothing.
+        let mut bytes = [MaybeUninit::uninit(); FIRST_BYTES_MAX];
+        let mut read = ReadBuf::uninit(&mut bytes);
+        let done = ready!(Pin::new(&mut *stream).poll_read(cx, &mut read));
+        let came = done.is_ok() && !read.filled().is_empty();
+        Poll::Ready(came.then(|| {
+            // With room for more of the header, as pingora has it.
+            let mut begun = BytesMut::with_capacity(FIRST_BYTES_MAX);
+            begun.extend_from_slice(read.filled());
+            begun
+        }))
     })
-    .await;
+    .await
 }
 
 /// In a request's first phase: its header has been read.
