@@ -36,7 +36,7 @@ class Axis:
     def __init__(self, values, is_log, begin, end):
         self.is_log, self.begin, self.end = is_log, begin, end
         if is_log:
-            self.low, self.high = math.log10(min(values)), math.log10(max(values))
+            self.low, self.high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
         else:
             self.low, self.high = 0, max(values) * 1.05
         if self.low == self.high:
@@ -76,8 +76,8 @@ def panel(of, x0, y0):
         out.append(f'<polyline class="line" stroke="{colour}" points="{line}"/>')
         out += [f'<circle cx="{xs.at(x):.1f}" cy="{ys.at(y):.1f}" r="3" fill="{colour}"/>' for x, y in series["points"]]
         if len(of["series"]) > 1:
-            y = ys.end + 14 + 16 * number
-            out.append(text(xs.begin + 10, y, series["name"], "start", f' style="fill:{colour}"'))
+            y = ys.begin - 10 - 16 * (len(of["series"]) - 1 - number)
+            out.append(text(xs.end - 8, y, series["name"], "end", f' style="fill:{colour}"'))
     return out
 
 
