@@ -174,6 +174,8 @@ pub fn answer_form(headers: &HeaderMap) -> Option<Form> {
 
 /// The headers that go to everyone who gets this answer without having asked for it. `status`: of
 /// refusals and redirects, which are shared but never stored, also what tells clients what to do.
+/// Copies: pingora's values are parts of the buffer that the whole head was read into, and a stored
+/// record would keep all of it.
 pub fn shared_headers(status: u16, headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
     let advice = if status >= 300 { ADVICE_HEADERS } else { &[] };
     let names = REPLAYED_HEADERS.iter().chain(advice);
@@ -183,9 +185,14 @@ pub fn shared_headers(status: u16, headers: &HeaderMap) -> Vec<(HeaderName, Head
             headers
                 .get_all(&name)
                 .iter()
-                .map(move |v| (name.clone(), v.clone()))
+                .map(move |value| (name.clone(), copied(value)))
         })
         .collect()
+}
+
+fn copied(value: &HeaderValue) -> HeaderValue {
+    // What is a value already is one again.
+    HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
 }
 
 /// The headers that go to the one client who asked: all but those of the connection and the
@@ -392,6 +399,19 @@ mod tests {
         assert!(control("max-age=10").accepts_age(10));
         assert!(!control("max-age=10").accepts_age(11));
         assert!(!control("no-cache").accepts_age(0));
+    }
+
+    /// A stored answer must not keep the buffer that its head was read into.
+    #[test]
+    fn what_is_kept_is_a_copy() {
+        let buffer = bytes::Bytes::from(b"application/json and much more".to_vec());
+        let value = HeaderValue::from_maybe_shared(buffer.slice(..16)).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, value);
+        let kept = shared_headers(200, &headers);
+        drop(headers);
+        assert_eq!(kept[0].1, "application/json");
+        assert!(buffer.is_unique());
     }
 
     #[test]
