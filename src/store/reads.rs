@@ -101,8 +101,11 @@ impl Reads {
             return false;
         }
         queue.waiting.push_back(read);
-        if queue.readers == 0 {
-            self.begin(&mut queue);
+        let alone = queue.readers == 0;
+        queue.readers += usize::from(alone);
+        drop(queue);
+        if alone {
+            self.begin();
         }
         true
     }
@@ -110,46 +113,68 @@ impl Reads {
     /// Adds a reader, if there is anything for it to do.
     fn help(&self) {
         let mut queue = self.0.queue.lock();
-        if !queue.waiting.is_empty() && queue.readers < READERS_MAX {
-            self.begin(&mut queue);
+        let wanted = !queue.waiting.is_empty() && queue.readers < READERS_MAX;
+        queue.readers += usize::from(wanted);
+        drop(queue);
+        if wanted {
+            self.begin();
         }
     }
 
-    fn begin(&self, queue: &mut Queue) {
-        queue.readers += 1;
-        let reader = Reader(self.0.clone());
+    /// Starts a reader that has been counted. Not under the lock: one that cannot be started takes it.
+    fn begin(&self) {
+        let reader = Reader {
+            shared: self.0.clone(),
+            counted: true,
+        };
         tokio::task::spawn_blocking(move || reader.serve());
     }
 }
 
-/// One of those who read. It leaves when nothing waits any more, however it ends.
-struct Reader(Arc<Shared>);
+/// One of those who read, until nothing waits any more.
+struct Reader {
+    shared: Arc<Shared>,
+    counted: bool,
+}
 
 impl Reader {
-    fn serve(self) {
+    fn serve(mut self) {
         while let Some(read) = self.next() {
             // Nobody waits any more for some that were queued.
             if !read.reply.is_closed() {
-                let found = self.0.read(&read.key);
+                let found = self.shared.read(&read.key);
                 let _ = read.reply.send(found);
             }
         }
     }
 
-    /// The longest waiting look-up. The reader counts until it has seen that there is none.
-    fn next(&self) -> Option<Read> {
-        self.0.queue.lock().waiting.pop_front()
+    /// The longest waiting look-up. Who finds none leaves at once, so that the next one begins a reader.
+    fn next(&mut self) -> Option<Read> {
+        let mut queue = self.shared.queue.lock();
+        let read = queue.waiting.pop_front();
+        if read.is_none() {
+            queue.readers -= 1;
+            self.counted = false;
+        }
+        read
     }
 }
 
 impl Drop for Reader {
+    /// Only for one that could not be started or did not get to its end. If it was the last, those who
+    /// wait are let go: misses.
     fn drop(&mut self) {
-        let mut queue = self.0.queue.lock();
-        queue.readers -= 1;
-        // What came since it looked for the last time must not wait for the next look-up.
-        if queue.readers == 0 && !queue.waiting.is_empty() {
-            Reads(self.0.clone()).begin(&mut queue);
+        if !self.counted {
+            return;
         }
+        let mut queue = self.shared.queue.lock();
+        queue.readers -= 1;
+        let left = match queue.readers {
+            0 => std::mem::take(&mut queue.waiting),
+            _ => VecDeque::new(),
+        };
+        drop(queue);
+        drop(left);
     }
 }
 
@@ -218,6 +243,18 @@ mod tests {
         let found = join_all((0..50).map(|n| reads.read(key(n)))).await;
         assert!(found.iter().all(|found| matches!(found, Some(Err(_)))));
         assert_eq!(reads.0.metrics.store_reads_skipped.get(), 0);
+    }
+
+    /// A reader that ends before its time lets go of those who wait, and the next look-up has a new one.
+    #[tokio::test]
+    async fn a_reader_that_fails_costs_misses_and_nothing_more() {
+        let fails = AtomicBool::new(true);
+        let reads = reads(move || assert!(!fails.swap(false, Relaxed), "this reader fails"));
+        let found = join_all((0..20).map(|n| reads.read(key(n)))).await;
+        // Those who came after its end were answered by the next one.
+        assert!(found.iter().any(Option::is_none));
+        assert!(reads.read(key(1)).await.is_some());
+        assert_eq!(reads.0.queue.lock().waiting.len(), 0);
     }
 
     /// One waits for a disk that hangs, nobody waits for that one, and all is well once it answers.
