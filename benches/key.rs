@@ -52,7 +52,7 @@ fn digest(c: &mut Criterion) {
 const PIECE: usize = 64 * 1024;
 
 fn memo(c: &mut Criterion) {
-    let questions = Arc::new(Questions::new().expect("random numbers"));
+    let questions = Arc::new(Questions::new(16 << 20).expect("random numbers"));
     let tenant = Tenant::of(&HeaderMap::new(), None);
     let asker = || Asker {
         tenant,

@@ -123,6 +123,8 @@ pub struct ProxyOptions {
     pub compression: bool,
     /// Whether embeddings are kept by text.
     pub by_item: bool,
+    /// Bytes of the memo of questions.
+    pub memo_bytes_max: usize,
     /// Where finished requests are told of.
     pub access_log: AccessLog,
     /// Makes spans.
@@ -136,7 +138,7 @@ impl LlmProxy {
             cache,
             router: options.router,
             upstreams: options.upstreams,
-            questions: Arc::new(Questions::new()?),
+            questions: Arc::new(Questions::new(options.memo_bytes_max)?),
             limits: options.limits,
             scope: options.scope,
             cache_default: options.cache_default,

@@ -26,6 +26,7 @@ use crate::config::{Config, Keep, Tls};
 use crate::metrics::Metrics;
 use crate::policy::freshness::FreshnessRules;
 use crate::proxy::deadline::Deadline;
+use crate::proxy::question::Questions;
 use crate::proxy::{LlmProxy, ProxyOptions};
 use crate::route::Router;
 use crate::store::{Store, StoreError, StoreOptions};
@@ -210,6 +211,7 @@ fn proxy_server(
             retries: config.cache.retries,
             compression: config.server.compression,
             by_item: config.cache.embeddings_by_item,
+            memo_bytes_max: Questions::share_of(config.store.memory_bytes_max),
             access_log,
             traces,
         },
@@ -275,9 +277,11 @@ fn tls_settings(tls: &Tls) -> Result<TlsSettings, ServerError> {
 }
 
 fn store_options(config: &Config) -> StoreOptions {
+    let memory_bytes_max = config.store.memory_bytes_max;
     StoreOptions {
         path: config.store.path.clone(),
-        memory_bytes_max: config.store.memory_bytes_max,
+        // What the memo of questions leaves of the budget.
+        memory_bytes_max: memory_bytes_max - Questions::share_of(memory_bytes_max),
         disk_bytes_max: config.store.disk_bytes_max,
         write_queue_bytes_max: config.store.write_queue_bytes_max,
         durability: config.store.durability,

@@ -24,7 +24,7 @@ pub struct Question {
     /// Digest of everything in the body that may change the answer, or why there is none.
     pub digest: Result<[u8; 32], &'static str>,
     /// The texts of a request for embeddings, which are also kept one by one.
-    pub items: Option<Items>,
+    pub items: Option<Box<Items>>,
 }
 
 /// In which form an answer is asked for. Each variant is kept under a key of its own; an answer in
@@ -111,7 +111,7 @@ impl Api {
                 let digest = || canonical.digest_without(self.grammar().framing);
                 let digest = facts.bypass.map_or_else(|| Ok(digest()), Err);
                 let items = match (self, &digest) {
-                    (Api::OpenAiEmbeddings, Ok(_)) => items::of(&canonical),
+                    (Api::OpenAiEmbeddings, Ok(_)) => items::of(&canonical).map(Box::new),
                     _ => None,
                 };
                 Question {

@@ -14,12 +14,17 @@ use crate::api::{Api, Place, Question};
 use crate::key::Key;
 use crate::tenant::Tenant;
 
-/// Bytes the memo may take. A finished question is about 250 bytes, so this is some 65,000 of them.
-const MEMO_BYTES_MAX: u64 = 16 << 20;
+/// Share of the memory budget that the memo gets: an entry in memory is seldom less than twelve times
+/// its question, so that what is in memory can be found without reading the question.
+const MEMORY_SHARE: usize = 12;
+/// What the memo gets at least: even where answers come from the disk, it saves reading the same prompt
+/// again and again.
+const MEMO_BYTES_MIN: usize = 4 << 20;
 /// Reading more than this takes milliseconds.
 const READ_IN_PLACE_MAX: usize = 1 << 20;
-/// What a question weighs beside its model's name.
-const QUESTION_BYTES: u64 = 240;
+/// What a question weighs beside its model's name: itself, its key and place in the memo, and what the
+/// allocator adds.
+const QUESTION_BYTES: u64 = 288;
 
 /// What each text of a request for embeddings weighs.
 const ITEM_BYTES: usize = size_of::<Text>();
@@ -39,7 +44,7 @@ pub struct Read {
     question: Question,
     /// The key of its answer at the upstream of this number, where nothing but what the memo knows is
     /// part of the key.
-    key: OnceLock<(usize, Key)>,
+    key: OnceLock<(u32, Key)>,
 }
 
 impl Read {
@@ -57,6 +62,9 @@ impl Read {
 
     /// The key at an upstream of a request that has no more to its key than place, tenant and body.
     pub fn key(&self, upstream: usize, make: impl Fn() -> Key) -> Key {
+        let Ok(upstream) = u32::try_from(upstream) else {
+            return make();
+        };
         let (known, key) = self.key.get_or_init(|| (upstream, make()));
         if *known == upstream { *key } else { make() }
     }
@@ -70,13 +78,11 @@ impl Deref for Read {
     }
 }
 
-/// Who asked which bytes of which place. The tenant is part of it so that the time an answer takes
-/// tells nobody what others have asked.
+/// Who asked which bytes of which place, as fingerprints. The tenant is part of it so that the time an
+/// answer takes tells nobody what others have asked.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct MemoKey {
-    tenant: Tenant,
-    api: Api,
-    place: u128,
+    asker: u128,
     body: u128,
 }
 
@@ -93,13 +99,19 @@ pub struct Asker<'a> {
 }
 
 impl Questions {
-    /// An empty memo. Fails only if the system has no random numbers.
-    pub fn new() -> Result<Questions, getrandom::Error> {
+    /// What the memo takes of a memory budget, in bytes.
+    pub fn share_of(memory_bytes_max: usize) -> usize {
+        (memory_bytes_max / MEMORY_SHARE).max(MEMO_BYTES_MIN)
+    }
+
+    /// An empty memo of at most so many bytes. Fails only if the system has no random numbers.
+    pub fn new(bytes_max: usize) -> Result<Questions, getrandom::Error> {
         let mut secret = [0; SECRET_BYTES];
         getrandom::fill(&mut secret)?;
-        let expected = (MEMO_BYTES_MAX / QUESTION_BYTES) as usize;
+        let bytes_max = bytes_max as u64;
+        let expected = (bytes_max / QUESTION_BYTES) as usize;
         Ok(Questions {
-            memo: Memo::with_weighter(expected, MEMO_BYTES_MAX, ByWeight),
+            memo: Memo::with_weighter(expected, bytes_max, ByWeight),
             secret,
         })
     }
@@ -154,17 +166,32 @@ impl Questions {
         let mut hasher = Xxh3::with_secret(self.secret);
         body.for_each(|piece| hasher.update(piece));
         MemoKey {
-            tenant: asker.tenant,
-            api: asker.api,
-            place: self.fingerprint_of(&asker.place, asker.content_type),
+            asker: self.fingerprint_of(asker),
             body: hasher.digest128(),
         }
     }
 
-    /// A path has no question mark and neither of both a line break, so that no two are confused.
-    fn fingerprint_of(&self, place: &Place<'_>, content_type: &str) -> u128 {
-        let place = [place.path, "?", place.query, "\n", content_type].concat();
-        xxh3_128_with_secret(place.as_bytes(), &self.secret)
+    /// A tenant has one length, an API's label no line break, a path no question mark and neither of the
+    /// last two a line break, so that no two askers read the same.
+    fn fingerprint_of(&self, asker: &Asker<'_>) -> u128 {
+        let Place { path, query, .. } = asker.place;
+        let texts = [
+            asker.api.label(),
+            "\n",
+            path,
+            "?",
+            query,
+            "\n",
+            asker.content_type,
+        ];
+        let len = texts.iter().map(|text| text.len()).sum::<usize>();
+        let tenant = asker.tenant.as_bytes();
+        let mut framed = Vec::with_capacity(tenant.len() + len);
+        framed.extend_from_slice(tenant);
+        for text in texts {
+            framed.extend_from_slice(text.as_bytes());
+        }
+        xxh3_128_with_secret(&framed, &self.secret)
     }
 }
 
