@@ -43,7 +43,7 @@ pub struct Wanted<'a> {
     /// For how long answers can be used.
     pub freshness: Freshness,
     /// The body without its content coding, and its texts, if they are kept one by one.
-    pub items: Option<(Bytes, Items)>,
+    pub items: Option<(Bytes, Box<Items>)>,
 }
 
 impl Wanted<'_> {
@@ -60,10 +60,26 @@ pub async fn cached(
     ctx: &mut Ctx,
     wanted: Wanted<'_>,
 ) -> Result<()> {
-    let Wanted { visit, key, .. } = wanted;
-    ctx.account.key = Some(key);
+    ctx.account.key = Some(wanted.key);
     match stored::look_up(proxy, session, &wanted).await? {
-        Stored::Fresh(record) => hit(proxy, session, ctx, visit, &record).await,
+        Stored::Fresh(record) => hit(proxy, session, ctx, wanted.visit, &record).await,
+        // Apart, and so are its rare branches: a request that waits holds what it needs for that alone,
+        // and a hit does not carry the room for it.
+        found => Box::pin(not_fresh(proxy, session, ctx, Box::new(wanted), found)).await,
+    }
+}
+
+/// Answers a request for which there is no fresh answer.
+async fn not_fresh(
+    proxy: &LlmProxy,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    wanted: Box<Wanted<'_>>,
+    found: Stored,
+) -> Result<()> {
+    let Wanted { visit, key, .. } = *wanted;
+    match found {
+        Stored::Fresh(record) => Box::pin(hit(proxy, session, ctx, visit, &record)).await,
         Stored::WhileRevalidating(record) => {
             // Not for a client that forbids to ask.
             if !visit.control.only_if_cached
@@ -72,10 +88,11 @@ pub async fn cached(
                 // No reason to withhold what there is.
                 log::error!("a stale answer could not be asked for anew: {error}");
             }
-            stale(proxy, session, ctx, visit, &record, None).await
+            Box::pin(stale(proxy, session, ctx, visit, &record, None)).await
         }
         Stored::Nothing
-            if wanted.items.is_some() && by_item::answer(proxy, session, ctx, &wanted).await? =>
+            if wanted.items.is_some()
+                && Box::pin(by_item::answer(proxy, session, ctx, &wanted)).await? =>
         {
             Ok(())
         }
@@ -90,27 +107,28 @@ pub async fn cached(
         Stored::Refused => {
             let lead = proxy.cache.begin(key, visit.tenant);
             let refresh = Signal::of(Outcome::Refresh, Some(key));
-            lead_the_way(proxy, session, ctx, wanted, lead, refresh, None).await
+            Box::pin(lead_the_way(
+                proxy, session, ctx, wanted, lead, refresh, None,
+            ))
+            .await
         }
         Stored::RetriedFrom(fallback) => {
             let refresh = Signal::of(Outcome::Refresh, Some(key));
-            match proxy.cache.join_anew(key, visit.tenant) {
-                Joined::Lead(lead) => {
-                    lead_the_way(proxy, session, ctx, wanted, lead, refresh, fallback).await
-                }
-                joined => join(proxy, session, ctx, wanted, refresh, fallback, Some(joined)).await,
-            }
+            let joined = proxy.cache.join_anew(key, visit.tenant);
+            join(proxy, session, ctx, wanted, refresh, fallback, joined).await
         }
         Stored::IfError(record) => {
             let signal = Signal {
                 expired: true,
                 ..Signal::of(Outcome::Miss, Some(key))
             };
-            join(proxy, session, ctx, wanted, signal, Some(record), None).await
+            let joined = proxy.cache.join(key, visit.tenant);
+            join(proxy, session, ctx, wanted, signal, Some(record), joined).await
         }
         Stored::Nothing => {
             let miss = Signal::of(Outcome::Miss, Some(key));
-            join(proxy, session, ctx, wanted, miss, None, None).await
+            let joined = proxy.cache.join(key, visit.tenant);
+            join(proxy, session, ctx, wanted, miss, None, joined).await
         }
     }
 }
@@ -121,20 +139,20 @@ async fn join(
     proxy: &LlmProxy,
     session: &mut Session,
     ctx: &mut Ctx,
-    wanted: Wanted<'_>,
+    wanted: Box<Wanted<'_>>,
     signal: Signal,
     fallback: Option<Arc<Record>>,
-    mut joined: Option<Joined>,
+    mut joined: Joined,
 ) -> Result<()> {
-    let Wanted { visit, key, .. } = wanted;
+    let Wanted { visit, key, .. } = *wanted;
     let coding = Coding::of(&session.req_header().headers);
-    for _ in 0..JOIN_ATTEMPTS_MAX {
-        let found = joined.take();
-        match found.unwrap_or_else(|| proxy.cache.join(key, visit.tenant)) {
-            Joined::Stored(record) => return hit(proxy, session, ctx, visit, &record).await,
-            Joined::Lead(lead) => {
-                return lead_the_way(proxy, session, ctx, wanted, lead, signal, fallback).await;
+    let mut attempts = 1;
+    let lead = loop {
+        match joined {
+            Joined::Stored(record) => {
+                return Box::pin(hit(proxy, session, ctx, visit, &record)).await;
             }
+            Joined::Lead(lead) => break lead,
             Joined::Follow(mut follower) => {
                 let coalesced = Signal::of(Outcome::Coalesced, Some(key));
                 ctx.account.outcome = Some(coalesced.outcome);
@@ -146,7 +164,9 @@ async fn join(
                             && let Some(failure) = answer::failure(session, &mut follower).await?
                             && !proxy.cache.store().is_purged(record)
                         {
-                            return stale(proxy, session, ctx, visit, record, Some(failure)).await;
+                            let failure = Some(failure);
+                            return Box::pin(stale(proxy, session, ctx, visit, record, failure))
+                                .await;
                         }
                         let flight = follower.flight().clone();
                         let usage =
@@ -155,14 +175,20 @@ async fn join(
                         proxy.saved(ctx, usage);
                         return Ok(());
                     }
-                    Outlook::Abandoned => {}
-                    Outlook::Refused => break,
+                    Outlook::Abandoned if attempts < JOIN_ATTEMPTS_MAX => {}
+                    Outlook::Abandoned | Outlook::Refused => {
+                        break proxy.cache.begin(key, visit.tenant);
+                    }
                 }
             }
         }
-    }
-    let lead = proxy.cache.begin(key, visit.tenant);
-    lead_the_way(proxy, session, ctx, wanted, lead, signal, fallback).await
+        joined = proxy.cache.join(key, visit.tenant);
+        attempts += 1;
+    };
+    Box::pin(lead_the_way(
+        proxy, session, ctx, wanted, lead, signal, fallback,
+    ))
+    .await
 }
 
 /// Asks for one client only.
@@ -236,7 +262,7 @@ pub async fn replay(
     let (compression, simulate) = (proxy.compression, visit.simulate);
     let coding = Coding::accepted(&session.req_header().headers);
     let encoded = match coding.filter(|_| compression && !simulate) {
-        Some(coding) => stored::encoded(proxy, session, record, coding).await?,
+        Some(coding) => Box::pin(stored::encoded(proxy, session, record, coding)).await?,
         None => None,
     };
     let served = encoded.as_ref().unwrap_or(record);
@@ -251,7 +277,7 @@ fn revalidate(
     proxy: &LlmProxy,
     session: &mut Session,
     ctx: &Ctx,
-    wanted: Wanted<'_>,
+    wanted: Box<Wanted<'_>>,
 ) -> Result<()> {
     let joined = proxy.cache.join(wanted.key, wanted.visit.tenant);
     let Joined::Lead(Lead { guard, .. }) = joined else {
@@ -272,7 +298,7 @@ async fn lead_the_way(
     proxy: &LlmProxy,
     session: &mut Session,
     ctx: &mut Ctx,
-    wanted: Wanted<'_>,
+    wanted: Box<Wanted<'_>>,
     lead: Lead,
     signal: Signal,
     fallback: Option<Arc<Record>>,
@@ -282,7 +308,7 @@ async fn lead_the_way(
         guard,
         mut follower,
     } = lead;
-    let Wanted { visit, key, .. } = wanted;
+    let Wanted { visit, key, .. } = *wanted;
     let task = task_of(proxy, &wanted, signal.outcome);
     fill::spawn(proxy, session, &ctx.trace, wanted.asked, guard, task)?;
     let _following = proxy.following();

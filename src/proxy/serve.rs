@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use http::Method;
 use pingora::http::RequestHeader;
 use pingora_core::Result;
@@ -173,7 +174,10 @@ async fn ask(
             };
             find::cached(proxy, session, ctx, wanted).await?;
         }
-        Err(reason) => find::uncached(proxy, session, ctx, visit, asked, reason).await?,
+        Err(reason) => {
+            // Apart, so that hits do not carry the room for it.
+            Box::pin(find::uncached(proxy, session, ctx, visit, asked, reason)).await?;
+        }
     }
     Ok(true)
 }
@@ -223,7 +227,17 @@ fn pass_through(proxy: &LlmProxy, ctx: &mut Ctx, visit: Visit, api: Option<Api>)
 
 /// Answers with an error before the body has been read. What is left of the body is read and
 /// dropped if it is little, so that the next request on the connection is understood.
-async fn answer_early(
+fn answer_early<'a>(
+    session: &'a mut Session,
+    ctx: &'a mut Ctx,
+    error: &'a ApiError,
+    bytes_max: Option<usize>,
+) -> BoxFuture<'a, Result<bool>> {
+    // Apart, so that other requests do not carry the room for it.
+    Box::pin(refuse(session, ctx, error, bytes_max))
+}
+
+async fn refuse(
     session: &mut Session,
     ctx: &mut Ctx,
     error: &ApiError,

@@ -108,7 +108,7 @@ async fn find(
     // A fresh one first, then the newest.
     others.sort_by_key(|(_, record)| Reverse((record.is_fresh(now), record.stored_ms)));
     for (source, record) in others {
-        if let Some(made) = convert(proxy, session, source, wanted, &record).await? {
+        if let Some(made) = Box::pin(convert(proxy, session, source, wanted, &record)).await? {
             return Ok(Some(made));
         }
     }
