@@ -146,7 +146,9 @@ def print_results(visited, disk_share):
                     f"{median(run.cpu_us for run in runs):.1f}",
                 ]
             )
-            if name not in ("ours", BASELINE) and "ours" in visits[0]:
+            # One that answers next to nothing, as some do with a million entries, is no measure.
+            measurable = all(visit[name].rate >= 1 for visit in visits if name in visit)
+            if name not in ("ours", BASELINE) and "ours" in visits[0] and measurable:
                 ours = [visit["ours"].rate / visit[name].rate for visit in visits]
                 cpu = [visit["ours"].cpu_us / visit[name].cpu_us for visit in visits]
                 against.append([scenario.title, LABELS[name], spread(ours), spread(cpu, 2)])
