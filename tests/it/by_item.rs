@@ -218,8 +218,9 @@ async fn clients_that_ask_for_overlapping_batches_at_once_all_get_theirs() {
         assert_eq!(answer.is_clean(200).json()["data"], uncached.json()["data"]);
     }
     let proxy_calls = origin.count() - asks.len();
+    // One that looks while the parts of the rest are being kept finds some of them and asks for others.
     assert!(
-        proxy_calls <= 2,
+        proxy_calls <= 3,
         "the rest is the same for all: {proxy_calls} calls"
     );
 }
