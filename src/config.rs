@@ -45,6 +45,8 @@ pub struct Config {
     pub cache: Cache,
     /// Where answers are kept.
     pub store: Store,
+    /// What replicas have in common; `None`: nothing.
+    pub shared: Option<Shared>,
     /// How the server speaks.
     pub log: Log,
     /// Where traces go; `None`: nowhere.
@@ -231,6 +233,8 @@ pub struct Rule {
 /// Where answers are kept and how much room they get.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Store {
+    /// false: memory and the shared tier only. What is said below about the database does not count.
+    pub disk: bool,
     /// Directory of the database.
     pub path: PathBuf,
     /// Bytes of the hot tier and of what the database holds in memory.
@@ -243,6 +247,53 @@ pub struct Store {
     pub durability: Durability,
     /// Namespaces whose entries are not evicted.
     pub pinned: Vec<String>,
+}
+
+/// A server of the Redis protocol below memory and disk, which several replicas share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shared {
+    /// `host:port`, at least one, none of them twice; exactly one if `mode` is
+    /// [`SharedMode::Single`]. An IPv6 address stands in brackets.
+    pub nodes: Vec<String>,
+    /// What the nodes are.
+    pub mode: SharedMode,
+    /// To all of them, sentinels included.
+    pub tls: bool,
+    /// PEM, for `tls` only, and readable when the configuration was loaded; `None`: the authorities of
+    /// the system.
+    pub ca_file: Option<PathBuf>,
+    /// Only with a password; `None`: the default user.
+    pub username: Option<String>,
+    /// `None`: none is sent.
+    pub password: Option<Secret>,
+    /// Only with [`SharedMode::Cluster`].
+    pub read_replicas: bool,
+    /// 1 to 64 bytes, without braces, white space and control characters.
+    pub prefix: String,
+    /// Of one operation; 1ms to 1s.
+    pub deadline: Duration,
+    /// The same question at several replicas costs one upstream call.
+    pub single_flight: bool,
+    /// Bytes of finished answers waiting to be sent.
+    pub write_queue_bytes_max: usize,
+}
+
+/// What the nodes of the shared tier are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SharedMode {
+    /// One server.
+    Single,
+    /// Sentinels, which know where the server is.
+    Sentinel {
+        /// The name they know it by.
+        master: String,
+        /// At the sentinels; only with a password.
+        username: Option<String>,
+        /// At the sentinels.
+        password: Option<Secret>,
+    },
+    /// Some nodes of a cluster.
+    Cluster,
 }
 
 /// How the server speaks.
@@ -298,6 +349,7 @@ pub fn load_for_tools(
 ) -> Result<Config, Errors> {
     load_changed(source, env, |file| {
         file.server.tls = None;
+        file.shared = None;
         if !with_token {
             file.server.admin_token_env = None;
         }

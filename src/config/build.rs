@@ -17,6 +17,7 @@ use super::{Config, Limits, Log, Server, Store, Tracing};
 mod cache;
 mod pem;
 mod secret;
+mod shared;
 mod upstream;
 
 pub use cache::APIS;
@@ -38,6 +39,7 @@ pub fn build(file: &File, env: &BTreeMap<String, String>, problems: &mut Problem
         upstreams: upstream::build(file, &server, env, problems),
         cache: cache::build(file, problems),
         store: store(&file.store, problems),
+        shared: shared::build(file.shared.as_ref(), env, problems),
         log: log(&file.log),
         tracing: tracing(file.tracing.as_ref(), &server, problems),
         server,
@@ -133,6 +135,7 @@ fn store(file: &file::Store, problems: &mut Problems) -> Store {
     let (memory, disk) = (file.memory_bytes_max, file.disk_bytes_max);
     let queue = file.write_queue_bytes_max;
     Store {
+        disk: file.disk.0,
         path: PathBuf::from(&file.path),
         memory_bytes_max: in_memory(bytes(
             "memory_bytes_max",

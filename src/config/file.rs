@@ -13,6 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::sections::{optional_section, section, sections, value};
 use super::units::{Address, Bytes, List, OnOff, Span};
 
+mod shared;
+
+pub use shared::Shared;
+
 /// Configuration of llm-cache-server.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -34,6 +38,13 @@ pub struct File {
     /// Where answers are kept and how much room they get.
     #[serde(deserialize_with = "section")]
     pub store: Store,
+    /// The cache that replicas have in common. Absent, or without nodes: each has its own only.
+    #[serde(
+        deserialize_with = "optional_section",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "Shared")]
+    pub shared: Option<Shared>,
     /// What the server says about itself, on standard error.
     #[serde(deserialize_with = "section")]
     pub log: Log,
@@ -302,6 +313,8 @@ pub enum Abandoned {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Store {
+    /// off: answers are kept in memory, and in the shared tier if there is one; no directory is used.
+    pub disk: OnOff,
     /// Directory of the database, made if it is not there; relative to the working directory.
     pub path: PathBuf,
     /// Memory for the answers used most.
@@ -445,6 +458,7 @@ impl Default for Cache {
 impl Default for Store {
     fn default() -> Self {
         Self {
+            disk: OnOff(true),
             path: PathBuf::from("./data"),
             memory_bytes_max: Bytes::mib(512),
             disk_bytes_max: Bytes::gib(20),

@@ -8,6 +8,7 @@ use super::{Config, DEFAULT_YAML, Errors, Place, Source, load};
 mod errors;
 mod secrets;
 mod sense;
+mod shared;
 mod shipped;
 mod units;
 mod variables;

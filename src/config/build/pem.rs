@@ -33,6 +33,11 @@ pub fn tls(file: &file::Tls, path: &Path, problems: &mut Problems) -> Option<Tls
     }
 }
 
+/// Whether a file holds certificates; if not, why.
+pub fn certificates(file: &FilePath) -> Result<(), String> {
+    holds(file, CERT_LABELS)
+}
+
 fn holds(file: &FilePath, labels: &[&str]) -> Result<(), String> {
     let name = file.display();
     let text = secret::read(file, PEM_BYTES_MAX)

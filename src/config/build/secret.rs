@@ -23,7 +23,7 @@ const TOKEN_LEN_MIN: usize = 16;
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself. For the header it goes into, and for nothing else.
+    /// The text itself. For the header or the login it goes into, and for nothing else.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -90,6 +90,18 @@ pub fn admin_token(
     token.map_err(|message| problems.report(path, message)).ok()
 }
 
+/// A password of the shared tier, from the variable of this name. It goes into no header, so it may
+/// have any characters.
+pub fn password(
+    name: &str,
+    path: &Path,
+    env: &BTreeMap<String, String>,
+    problems: &mut Problems,
+) -> Option<Secret> {
+    let text = text_of(name, env).map(|text| Secret(text.to_owned()));
+    text.map_err(|message| problems.report(path, message)).ok()
+}
+
 /// The ancestor's variable is in many environments for other reasons, so it only helps out clients
 /// that bring no key.
 fn seed_key(
@@ -115,9 +127,13 @@ fn seed_key(
 }
 
 fn from_variable(name: &str, env: &BTreeMap<String, String>) -> Result<Secret, String> {
+    text_of(name, env).and_then(checked)
+}
+
+fn text_of<'a>(name: &str, env: &'a BTreeMap<String, String>) -> Result<&'a str, String> {
     let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     match seed::variable(env, name) {
-        Some(text) => checked(text),
+        Some(text) => Ok(text),
         None if !name.is_empty() && name.chars().all(is_name) => Err(format!(
             "missing secret: the environment variable {name} is unset or empty"
         )),

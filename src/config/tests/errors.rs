@@ -12,8 +12,8 @@ fn unknown_keys_are_refused_at_the_key_itself() {
             "unknown key (did you mean `server`?)",
         ),
         (
-            "shared:\n  nodes: []",
-            "2:1 shared",
+            "fleet:\n  nodes: []",
+            "2:1 fleet",
             "known here: server, limits, upstreams, cache",
         ),
         (

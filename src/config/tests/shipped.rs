@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::super::file::{File, Price, Rule, Tls, Tracing, Upstream};
+use super::super::file::{File, Price, Rule, Shared, Tls, Tracing, Upstream};
 use super::super::units::{List, Span};
 use super::super::{Abandoned, Durability, Keep, LogFormat, Retries, Scope, schema};
 use super::*;
@@ -98,6 +98,7 @@ fn the_defaults_are_those_that_were_promised() {
     assert!(cache.embeddings_by_item && config.server.compression);
     assert_eq!(cache.retries, Retries::Refresh);
     let store = config.store;
+    assert!(store.disk && config.shared.is_none());
     assert_eq!(
         (store.path, store.memory_bytes_max),
         (PathBuf::from("./data"), 512 << 20)
@@ -151,6 +152,15 @@ fn every_key() -> Value {
         endpoint: Some("g".into()),
         ..Tracing::default()
     });
+    file.shared = Some(Shared {
+        sentinel: Some("l".into()),
+        ca_file: Some("m".into()),
+        username: Some("n".into()),
+        password_env: Some("o".into()),
+        sentinel_username: Some("p".into()),
+        sentinel_password_env: Some("q".into()),
+        ..Shared::default()
+    });
     file.cache.keep = List::of([Keep::Length]);
     file.cache.rules = vec![Some(Rule {
         upstream: Some("h".into()),
@@ -200,7 +210,7 @@ fn schema_and_shipped_file_know_every_key() {
     let schema = schema();
     let mut keys = Vec::new();
     described(&every_key(), &schema, &schema, &mut keys);
-    assert_eq!(keys.len(), 67);
+    assert_eq!(keys.len(), 83);
     for key in keys {
         assert!(
             DEFAULT_YAML.contains(&format!("{key}: "))
@@ -255,6 +265,16 @@ fn the_examples_in_the_shipped_file_are_good() {
         &[],
         &[(&cert, "No such file"), (&key, "No such file")],
     );
+    let (before, section) = DEFAULT_YAML.split_once("# shared:\n").unwrap();
+    let (section, after) = section.split_once("\n\n").unwrap();
+    let section = section.replace("\n#", "\n").replacen('#', "", 1);
+    let shared = good(&format!("{before}shared:\n{section}\n\n{after}"), &[]).shared;
+    let defaults = good(
+        &format!("{SHORTEST}shared: {{nodes: '10.0.0.1:6379'}}"),
+        &[],
+    )
+    .shared;
+    assert!(shared.is_some() && shared == defaults);
     let variables = [
         ("LLM_CACHE__STORE__PATH", "/data"),
         (
