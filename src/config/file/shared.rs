@@ -44,8 +44,8 @@ pub struct Shared {
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub sentinel_password_env: Option<String>,
-    /// Answers are read from the replicas of a cluster, too. They may lag behind: costs misses, never
-    /// wrong answers.
+    /// Answers are read from the replicas of a cluster, too. They may lag behind: a miss where there is
+    /// an answer, or the one before the latest.
     pub read_replicas: OnOff,
     /// What all keys begin with: 1 to 64 bytes without braces and white space. Servers that are to share
     /// answers have the same one.
