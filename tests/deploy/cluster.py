@@ -27,6 +27,7 @@ MONITORING = [f"monitoring.{each}.enabled=true" for each in ("serviceMonitor", "
 # What has the same effect as the component `admin-token`.
 TOKEN = "admin.tokenSecret=llm-cache-server-admin-token"
 REPLICAS = CHART / "values-replicas.yaml"
+FLEET = CHART / "values-fleet.yaml"
 
 
 class Loader(yaml.SafeLoader):
@@ -101,18 +102,25 @@ def helm(*sets, **options):
 
 def pairs():
     """What must be equal: a name, the objects by kustomize, those of the chart."""
-    for name, values in (("single", []), ("replicas", [REPLICAS])):
+    for name, values in (("single", []), ("replicas", [REPLICAS]), ("fleet", [FLEET])):
         yield name, documents(kustomize(KUSTOMIZE / "overlays" / name)), helm(values=values)
         overlay = pathlib.Path(__file__).parent / "overlays" / name
         yield f"{name} with monitoring", documents(kustomize(overlay)), helm(*MONITORING, values=values)
-    overlay = pathlib.Path(__file__).parent / "overlays/token"
-    yield "single with a token", documents(kustomize(overlay)), helm(TOKEN)
+    overlays = pathlib.Path(__file__).parent / "overlays"
+    yield "single with a token", documents(kustomize(overlays / "token")), helm(TOKEN)
+    yield "fleet with a token", documents(kustomize(overlays / "fleet-with-a-token")), helm(TOKEN, values=[FLEET])
 
 
 def only(objects, kind, name="llm-cache-server"):
     found = [each for each in objects if each["kind"] == kind and each["metadata"]["name"].startswith(name)]
     exact = [each for each in found if each["metadata"]["name"] == name] or found
     (one,) = exact
+    return one
+
+
+def workload(objects):
+    """What makes the pods: a Deployment, if they have no volume."""
+    (one,) = [each for each in objects if each["kind"] in ("StatefulSet", "Deployment")]
     return one
 
 
@@ -135,7 +143,7 @@ def normal(objects):
         labels.pop("helm.sh/chart", None)
         if labels.get("app.kubernetes.io/managed-by") in ("Helm", "kustomize"):
             labels["app.kubernetes.io/managed-by"] = "*"
-        if each["kind"] == "StatefulSet":
+        if each["kind"] in ("StatefulSet", "Deployment"):
             meta = each["spec"]["template"]["metadata"]
             if meta.get("annotations", {}).pop("checksum/config", None) and not meta["annotations"]:
                 del meta["annotations"]

@@ -44,6 +44,7 @@ class Same(unittest.TestCase):
             "ServiceAccount/llm-cache-server",
             "StatefulSet/llm-cache-server",
         }
+        stateless = always - {"StatefulSet/llm-cache-server"} | {"Deployment/llm-cache-server"}
         several = {"PodDisruptionBudget/llm-cache-server", "HorizontalPodAutoscaler/llm-cache-server"}
         seen = {
             "ServiceMonitor/llm-cache-server",
@@ -56,14 +57,21 @@ class Same(unittest.TestCase):
             "single with monitoring": always | seen,
             "replicas with monitoring": always | several | seen,
             "single with a token": always,
+            "fleet": stateless | several,
+            "fleet with monitoring": stateless | several | seen,
+            "fleet with a token": stateless | several,
         }
         built = {name: set(normal(one)) for name, one, _ in cluster.pairs()}
         self.assertEqual(built, expected)
 
     def test_every_field_that_differs_is_seen(self):
-        overlay = pathlib.Path(__file__).parent / "overlays/replicas"
-        ours = documents(kustomize(overlay))
-        theirs = helm(*cluster.MONITORING, values=[cluster.REPLICAS])
+        for overlay, values in (("replicas", cluster.REPLICAS), ("fleet", cluster.FLEET)):
+            with self.subTest(overlay):
+                self.every_field_that_differs_is_seen(overlay, values)
+
+    def every_field_that_differs_is_seen(self, overlay, values):
+        ours = documents(kustomize(pathlib.Path(__file__).parent / "overlays" / overlay))
+        theirs = helm(*cluster.MONITORING, values=[values])
         # Dashboard and alerts are long; whether they are fresh has a test of its own.
         for objects in (ours, theirs):
             only(objects, "PrometheusRule")["spec"]["groups"][1:] = []
@@ -187,6 +195,9 @@ class Versions(unittest.TestCase):
         self.assertIn("http://llm-cache-server.llm-cache.svc:9999/v1", text)
         self.assertIn("cache of its own", text)
         self.assertIn("emptyDir", text)
+        text = notes(values=[cluster.FLEET])
+        self.assertNotIn("cache of its own", text)
+        self.assertIn("in memory and by valkey.valkey.svc:6379", text)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import kubernetes_validate
 from helm_python import HelmError
 
 import cluster
-from cluster import TOOLS, documents, helm, kustomize, only, run
+from cluster import TOOLS, documents, helm, kustomize, only, run, workload
 
 OPERATOR = "monitoring.coreos.com/v1"
 # preStop with `sleep` is there from 1.30 on.
@@ -26,6 +26,7 @@ EVERYTHING = """
 image: {digest: "sha256:%s"}
 imagePullSecrets: [{name: registry}]
 admin: {tokenSecret: operators, tokenKey: the-token}
+shared: {passwordSecret: valkey, passwordKey: the-password}
 extraEnv: [{name: LLM_CACHE__LOG__LEVEL, value: debug}]
 extraEnvFrom: [{secretRef: {name: more, optional: true}}]
 persistence: {storageClass: fast, annotations: {a: b}, whenScaled: Delete}
@@ -119,7 +120,7 @@ class Kubernetes(unittest.TestCase):
         with cluster.values_file(EVERYTHING) as file:
             text = json.dumps(helm(values=[file]))
         for word in ("llm-cache-server:sha-0000000@sha256:aaaa", "registry", "LLM_CACHE__LOG__LEVEL", "secretRef", "fast",
-                     "operators", "the-token",
+                     "operators", "the-token", "valkey", "the-password",
                      "50%", "LoadBalancer", "ClientIP", "nginx", "llm-cache.example.com", "proxy-buffering", "10.0.0.0/8",
                      "release", "grafana_folder", "other", "rack", "ssd", "Exists", "preferredDuring", "high", '"team"',
                      "/run/tls", '"cache-headless"'):
@@ -179,8 +180,7 @@ class Restricted(unittest.TestCase):
 
 def restricted(objects):
     """What is wrong, in words."""
-    (stateful,) = [each for each in objects if each["kind"] == "StatefulSet"]
-    pod = stateful["spec"]["template"]["spec"]
+    pod = workload(objects)["spec"]["template"]["spec"]
     context = pod["securityContext"]
     wrong = []
 
@@ -219,7 +219,8 @@ class Chart(unittest.TestCase):
 
     def test_helm_lint(self):
         self.assertEqual(self.lint(), [])
-        self.assertEqual(self.lint(values=cluster.values_of(cluster.MONITORING, [cluster.REPLICAS])), [])
+        for values in (cluster.REPLICAS, cluster.FLEET):
+            self.assertEqual(self.lint(values=cluster.values_of(cluster.MONITORING, [values])), [])
 
     def test_errors_are_seen(self):
         with tempfile.TemporaryDirectory() as scratch:
@@ -262,6 +263,11 @@ class Values(unittest.TestCase):
             ("extraEnv=[{value: a}]", "extraEnv"),
             ("admin.token=sk-in-the-values", "token"),
             ("admin.tokenKey=a key", "tokenKey"),
+            ("shared.password=in-the-values", "password"),
+            ("shared.passwordKey=a key", "passwordKey"),
+            ("config.shared={nodes: [valkey]}", "nodes"),
+            ("config.shared={nodes: ['a:1'], password: in-the-values}", "shared"),
+            ("config.store.disk=1GiB", "disk"),
             ("nodeSelector.ssd=true", "nodeSelector"),
         ):
             with self.subTest(given), self.assertRaisesRegex(HelmError, f"(?s)don't meet the specifications.*{word}"):

@@ -9,7 +9,7 @@ import unittest
 from helm_python import HelmError
 
 import cluster
-from cluster import CHART, KUSTOMIZE, ROOT, helm, only, parse, run, seconds, server_config, size
+from cluster import CHART, KUSTOMIZE, ROOT, helm, only, parse, run, seconds, server_config, size, workload
 
 KEYS = "/run/secrets/llm-cache-server"
 # Closing the store: writing what is queued.
@@ -28,14 +28,14 @@ def check(text, variables={}):
 
 
 def container(objects):
-    (one,) = only(objects, "StatefulSet")["spec"]["template"]["spec"]["containers"]
+    (one,) = workload(objects)["spec"]["template"]["spec"]["containers"]
     return one
 
 
 class Configurations(unittest.TestCase):
     def test_every_file_is_good(self):
-        files = [*sorted((ROOT / "conf").glob("*.yaml")), KUSTOMIZE / "base/llm-cache-server.yaml"]
-        self.assertGreaterEqual(len(files), 2)
+        files = [*sorted((ROOT / "conf").glob("*.yaml")), *sorted(KUSTOMIZE.rglob("llm-cache-server.yaml"))]
+        self.assertGreaterEqual(len(files), 4)
         for file in files:
             with self.subTest(file.name):
                 check(file.read_text(encoding="utf-8"))
@@ -55,8 +55,17 @@ class Configurations(unittest.TestCase):
                 check(server_config(objects), {**env, named: ""})
         self.assertNotIn("env", container(helm()))
 
+    def test_the_variables_of_the_password_are_the_servers(self):
+        for name, *both in cluster.pairs():
+            for objects in both if "fleet" in name else []:
+                env = {each["name"]: each.get("value", "what a Secret holds") for each in container(objects)["env"]}
+                check(server_config(objects), env)
+                named = env["LLM_CACHE__SHARED__PASSWORD_ENV"]
+                with self.assertRaisesRegex(RuntimeError, f"{named} is unset"):
+                    check(server_config(objects), {**env, named: ""})
+
     def test_a_bad_one_is_refused(self):
-        for bad in ("config.store.disk=1GiB", "config.cache.ttl=forever", "config.server.threads=-1"):
+        for bad in ("config.store.memory=1GiB", "config.shared={nodes: ['a:0']}", "config.cache.ttl=forever", "config.server.threads=-1"):
             with self.subTest(bad), self.assertRaisesRegex(RuntimeError, "config.yaml:"):
                 check(server_config(helm(bad)))
 
@@ -87,7 +96,7 @@ class Sums(unittest.TestCase):
                     + seconds(config["server"]["shutdown_deadline"])
                     + CLOSING_SECONDS
                 )
-                grace = only(objects, "StatefulSet")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+                grace = workload(objects)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
                 self.assertGreaterEqual(grace, least)
                 self.assertLess(grace, least + 15, "what is longer than needed holds up every update")
 
@@ -124,9 +133,55 @@ class Sums(unittest.TestCase):
     def test_disk(self):
         for name, objects, config in self.each():
             with self.subTest(name):
-                (claim,) = only(objects, "StatefulSet")["spec"]["volumeClaimTemplates"]
+                if "fleet" in name:
+                    self.assertNotIn("volumeClaimTemplates", workload(objects)["spec"])
+                    self.assertEqual(config["store"].keys(), {"disk", "memory_bytes_max"})
+                    continue
+                (claim,) = workload(objects)["spec"]["volumeClaimTemplates"]
                 storage = size(claim["spec"]["resources"]["requests"]["storage"])
                 self.assertGreaterEqual(storage, size(config["store"]["disk_bytes_max"]) * 5 // 4)
+
+
+class Fleet(unittest.TestCase):
+    """Servers without a disk: nothing can be written, and the servers they share can be reached."""
+
+    def each(self):
+        for name, *both in cluster.pairs():
+            for objects in both if "fleet" in name else []:
+                yield objects, parse(server_config(objects))
+
+    def test_there_is_nothing_to_write_to(self):
+        for objects, config in self.each():
+            self.assertEqual((workload(objects)["kind"], config["store"]["disk"]), ("Deployment", False))
+            volumes = workload(objects)["spec"]["template"]["spec"]["volumes"]
+            self.assertEqual([each["name"] for each in volumes], ["config", "provider-keys"])
+            self.assertTrue(all(each["readOnly"] for each in container(objects)["volumeMounts"]))
+
+    def test_the_shared_servers_can_be_reached(self):
+        for objects, config in self.each():
+            rules = only(objects, "NetworkPolicy")["spec"]["egress"]
+            for node in config["shared"]["nodes"]:
+                host, port = node.rsplit(":", 1)
+                namespace = {"matchLabels": {"kubernetes.io/metadata.name": host.split(".")[1]}}
+                fitting = [
+                    rule for rule in rules
+                    if {"namespaceSelector": namespace} in rule.get("to", []) and rule["ports"][0]["port"] == int(port)
+                ]
+                self.assertEqual(len(fitting), 1, node)
+
+    def test_the_rest_is_as_in_the_base(self):
+        base = parse((KUSTOMIZE / "base/llm-cache-server.yaml").read_text(encoding="utf-8"))
+        for _, config in self.each():
+            for section in base.keys() - {"store"}:
+                self.assertEqual(config[section], base[section], section)
+            self.assertEqual(config["store"]["memory_bytes_max"], base["store"]["memory_bytes_max"])
+
+    def test_the_chart_goes_by_the_disk(self):
+        for disk, kind in (("off", "Deployment"), ("'off'", "Deployment"), ("'false'", "Deployment"), ("on", "StatefulSet")):
+            objects = helm(f"config.store.disk={disk}", "persistence.enabled=false")
+            self.assertEqual(workload(objects)["kind"], kind)
+            check(server_config(objects))
+        self.assertEqual(workload(helm("config.store=null"))["kind"], "StatefulSet")
 
 
 class Image(unittest.TestCase):
@@ -189,19 +244,19 @@ class Selectors(unittest.TestCase):
     def test_pods(self):
         for _, *both in cluster.pairs():
             for objects in both:
-                stateful = only(objects, "StatefulSet")["spec"]
-                labels = stateful["template"]["metadata"]["labels"].items()
-                selectors = [stateful["selector"]["matchLabels"]]
-                selectors += [each["labelSelector"]["matchLabels"] for each in stateful["template"]["spec"]["topologySpreadConstraints"]]
+                spec = workload(objects)["spec"]
+                labels = spec["template"]["metadata"]["labels"].items()
+                selectors = [spec["selector"]["matchLabels"]]
+                selectors += [each["labelSelector"]["matchLabels"] for each in spec["template"]["spec"]["topologySpreadConstraints"]]
                 selectors += [each["spec"]["selector"] for each in objects if each["kind"] == "Service"]
                 selectors += [each["spec"]["podSelector"]["matchLabels"] for each in objects if each["kind"] == "NetworkPolicy"]
                 selectors += [each["spec"]["selector"]["matchLabels"] for each in objects if each["kind"] == "PodDisruptionBudget"]
                 self.assertGreaterEqual(len(selectors), 6)
                 for selector in selectors:
                     self.assertTrue(selector and selector.items() <= labels, selector)
-                self.assertEqual(
-                    only(objects, "Service", stateful["serviceName"])["spec"]["clusterIP"], "None", "the governing Service"
-                )
+                if "serviceName" in spec:
+                    governing = only(objects, "Service", spec["serviceName"])["spec"]
+                    self.assertEqual(governing["clusterIP"], "None", "the governing Service")
 
     def test_metrics(self):
         for name, *both in cluster.pairs():
@@ -217,12 +272,14 @@ class Selectors(unittest.TestCase):
                 self.assertIn(spec["endpoints"][0]["port"], [port["name"] for port in services[0]["spec"]["ports"]])
 
     def test_another_release(self):
-        objects = helm(*cluster.MONITORING, release="team-a", values=[cluster.REPLICAS])
-        for each in objects:
-            self.assertTrue(each["metadata"]["name"].startswith("team-a"), each["metadata"]["name"])
-            self.assertEqual(each["metadata"]["labels"]["app.kubernetes.io/instance"], "team-a")
-        scale = only(objects, "HorizontalPodAutoscaler", "team-a-llm-cache-server")["spec"]["scaleTargetRef"]
-        self.assertEqual(scale["name"], only(objects, "StatefulSet", "team-a-llm-cache-server")["metadata"]["name"])
+        for values in (cluster.REPLICAS, cluster.FLEET):
+            objects = helm(*cluster.MONITORING, release="team-a", values=[values])
+            for each in objects:
+                self.assertTrue(each["metadata"]["name"].startswith("team-a"), each["metadata"]["name"])
+                self.assertEqual(each["metadata"]["labels"]["app.kubernetes.io/instance"], "team-a")
+            scale = only(objects, "HorizontalPodAutoscaler", "team-a-llm-cache-server")["spec"]["scaleTargetRef"]
+            scaled = workload(objects)
+            self.assertEqual((scale["kind"], scale["name"]), (scaled["kind"], scaled["metadata"]["name"]))
 
 
 if __name__ == "__main__":

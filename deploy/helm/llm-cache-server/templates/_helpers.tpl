@@ -42,6 +42,12 @@ helm.sh/chart: {{ printf "%s-%s" $top.Chart.Name $top.Chart.Version | replace "+
 {{- with .Values.image.digest }}@{{ . }}{{ end -}}
 {{- end }}
 
+{{- /* Without a disk the pods are all alike. Quoted or not, `off` is one word here. */ -}}
+{{- define "llm-cache-server.kind" -}}
+{{- $disk := dig "store" "disk" true .Values.config | toString -}}
+{{- has $disk (list "false" "off") | ternary "Deployment" "StatefulSet" -}}
+{{- end }}
+
 {{- /* The server's configuration file. */ -}}
 {{- define "llm-cache-server.config" -}}
 {{ toYaml .Values.config }}
