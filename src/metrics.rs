@@ -12,6 +12,7 @@ use crate::config::Rate;
 
 mod labels;
 mod register;
+pub mod shared;
 
 /// Label value where there is no upstream.
 const NONE: &str = "none";
@@ -76,6 +77,8 @@ pub struct Metrics {
     pub trace_spans_lost: IntCounter,
     /// Access lines that standard error did not take in time.
     pub access_lines_dropped: IntCounter,
+    /// Of the shared tier.
+    pub shared: shared::Shared,
 }
 
 impl Metrics {
@@ -266,6 +269,7 @@ impl Metrics {
                 "access_lines_dropped_total",
                 "Access lines that were not written: the log was not read fast enough.",
             )?,
+            shared: shared::Shared::new(r)?,
             registry,
         };
         metrics.store_known();

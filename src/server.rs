@@ -22,13 +22,15 @@ use crate::admin::{Admin, Readiness};
 use crate::api::{Fault, Worth};
 use crate::cache::Cache;
 use crate::cache::flights::FlightLimits;
-use crate::config::{Config, Keep, Tls};
+use crate::config::{self, Config, Keep, Secret, SharedMode, Tls};
 use crate::metrics::Metrics;
 use crate::policy::freshness::FreshnessRules;
 use crate::proxy::deadline::Deadline;
 use crate::proxy::question::Questions;
 use crate::proxy::{LlmProxy, ProxyOptions};
 use crate::route::Router;
+use crate::store::shared::SharedOptions;
+use crate::store::shared::client::options as client;
 use crate::store::{Store, StoreError, StoreOptions};
 use crate::trace::Traces;
 use crate::upstream::Upstream;
@@ -102,6 +104,10 @@ pub fn run(config: Config) -> Result<(), ServerError> {
         .enable_all()
         .build()
         .map_err(setup)?;
+    {
+        let _in_runtime = runtime.enter();
+        cache.store().share();
+    }
     let traces = match &config.tracing {
         None => Traces::default(),
         Some(tracing) => {
@@ -287,6 +293,40 @@ fn store_options(config: &Config) -> StoreOptions {
         durability: config.store.durability,
         pinned: config.store.pinned.clone(),
         stale_max: config.cache.stale_max(),
+        on_disk: config.store.disk,
+        shared: config.shared.as_ref().map(|shared| SharedOptions {
+            client: client_options(shared),
+            prefix: shared.prefix.clone(),
+            single_flight: shared.single_flight,
+            write_queue_bytes_max: shared.write_queue_bytes_max,
+            answer_bytes_max: config.limits.answer_bytes_max,
+        }),
+    }
+}
+
+fn client_options(shared: &config::Shared) -> client::Options {
+    let secret = |secret: &Option<Secret>| secret.as_ref().map(|s| s.expose().to_owned());
+    client::Options {
+        nodes: shared.nodes.clone(),
+        mode: match &shared.mode {
+            SharedMode::Single => client::Mode::Single,
+            SharedMode::Cluster => client::Mode::Cluster,
+            SharedMode::Sentinel {
+                master,
+                username,
+                password,
+            } => client::Mode::Sentinel {
+                master: master.clone(),
+                username: username.clone(),
+                password: secret(password),
+            },
+        },
+        tls: shared.tls,
+        ca_file: shared.ca_file.clone(),
+        username: shared.username.clone(),
+        password: secret(&shared.password),
+        read_replicas: shared.read_replicas,
+        deadline: shared.deadline,
     }
 }
 

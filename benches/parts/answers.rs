@@ -96,6 +96,8 @@ pub fn store(records: u64) -> (Arc<Store>, TempDir) {
         durability: Durability::None,
         pinned: Vec::new(),
         stale_max: std::time::Duration::ZERO,
+        on_disk: true,
+        shared: None,
     };
     let metrics = Arc::new(Metrics::new().expect("metrics"));
     let store = Store::open(&options, metrics).expect("a store");

@@ -69,6 +69,8 @@ impl Bed {
             durability: Durability::Process,
             pinned: Vec::new(),
             stale_max: Duration::ZERO,
+            on_disk: true,
+            shared: None,
         };
         let metrics = Arc::new(Metrics::new().unwrap());
         let store = Store::open(&options, metrics.clone()).unwrap();

@@ -158,7 +158,7 @@ impl Desk {
                 })?,
             };
             let words = purge::in_words(&covers);
-            match cache.store().purge(covers.clone()) {
+            match cache.store().purge_everywhere(covers.clone()) {
                 Ok(generation) => {
                     log::info!("purged: {words} generation={generation}");
                     Reply::json(&Purged::new(&covers, generation))

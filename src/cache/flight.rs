@@ -237,6 +237,20 @@ impl Flight {
         true
     }
 
+    /// What has come from piece number `from` on, as followers may see it.
+    pub fn since(&self, from: usize) -> Since {
+        let state = self.state.lock();
+        let held = usize::from(state.holds_last && state.end.is_none());
+        let shown = state.pieces.len().saturating_sub(held);
+        let pieces = state.pieces.iter().take(shown).skip(from);
+        Since {
+            head: state.head.clone(),
+            pieces: pieces.map(|piece| piece.bytes.clone()).collect(),
+            end: state.end.clone(),
+            overflowed: state.overflowed,
+        }
+    }
+
     /// Notes the (input, output) tokens the provider counted.
     pub fn set_usage(&self, usage: (u64, u64)) {
         self.state.lock().usage = Some(usage);
@@ -357,6 +371,18 @@ impl Flight {
     pub fn began(&self) -> Instant {
         self.began
     }
+}
+
+/// What a flight has from somewhere on.
+pub struct Since {
+    /// The head, once it is there.
+    pub head: Option<Arc<Head>>,
+    /// Pieces of the body.
+    pub pieces: Vec<Bytes>,
+    /// The end, once it is there.
+    pub end: Option<End>,
+    /// The beginning is gone, and so are the numbers of the pieces.
+    pub overflowed: bool,
 }
 
 /// Since when an upstream has been silent.

@@ -17,6 +17,7 @@ use flights::{FlightLimits, Flights, Joined, Lead};
 use std::sync::Arc;
 
 mod delivered;
+pub mod fleet;
 pub mod flight;
 pub mod flights;
 pub mod record_miss;

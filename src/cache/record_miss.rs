@@ -267,7 +267,8 @@ impl Recorder {
         let pieces = items::take_apart(&whole.body, &texts).unwrap_or_default();
         for ((key, _), piece) in self.subject.items.iter().zip(pieces) {
             let Some(body) = piece.to_bytes() else { return };
-            self.cache.store().put(Arc::new(Record {
+            // Looked for in this replica only.
+            self.cache.store().put_here(Arc::new(Record {
                 key: *key,
                 body: Bytes::from(body),
                 chunks: Vec::new(),

@@ -38,17 +38,20 @@ pub enum Tier {
     Memory,
     /// RocksDB.
     Disk,
+    /// The shared tier.
+    Shared,
 }
 
 impl Tier {
     /// All there are.
-    pub const ALL: [Tier; 2] = [Tier::Memory, Tier::Disk];
+    pub const ALL: [Tier; 3] = [Tier::Memory, Tier::Disk, Tier::Shared];
 
     /// The label value.
     pub fn as_str(self) -> &'static str {
         match self {
             Tier::Memory => "memory",
             Tier::Disk => "disk",
+            Tier::Shared => "shared",
         }
     }
 }

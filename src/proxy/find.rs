@@ -17,8 +17,10 @@ use super::respond::{self, Signal};
 use super::serve::Visit;
 use super::stored::{self, Stored};
 use crate::api::items::Items;
+use crate::cache::fleet::{Claimed, Lease, Question};
 use crate::cache::flight::Flight;
 use crate::cache::flights::{Joined, Lead};
+use crate::cache::now_ms;
 use crate::coding::Coding;
 use crate::config::Freshness;
 use crate::error::ApiError;
@@ -96,6 +98,13 @@ async fn not_fresh(
         {
             Ok(())
         }
+        Stored::Nothing
+            if visit.control.only_if_cached
+                && let Some(record) = proxy.cache.fetch(&key).await
+                && visit.control.accepts_age(record.age_secs(now_ms())) =>
+        {
+            Box::pin(hit(proxy, session, ctx, visit, &record)).await
+        }
         _ if visit.control.only_if_cached => {
             let signal = Signal {
                 detail: Some("only-if-cached"),
@@ -105,7 +114,7 @@ async fn not_fresh(
             respond::error(session, ctx, &ApiError::only_if_cached(), Some(&signal)).await
         }
         Stored::Refused => {
-            let lead = proxy.cache.begin(key, visit.tenant);
+            let lead = (proxy.cache.begin(key, visit.tenant), None);
             let refresh = Signal::of(Outcome::Refresh, Some(key));
             Box::pin(lead_the_way(
                 proxy, session, ctx, wanted, lead, refresh, None,
@@ -148,11 +157,30 @@ async fn join(
     let coding = Coding::of(&session.req_header().headers);
     let mut attempts = 1;
     let lead = loop {
+        if let Joined::Lead(lead) = joined {
+            if signal.outcome == Outcome::Refresh {
+                // It is to be asked anew, whatever the fleet has.
+                break (lead, None);
+            }
+            match proxy
+                .cache
+                .claim(key, lead, asked_here(proxy, session, &wanted))
+                .await
+            {
+                Claimed::Lead(lead, lease) => break (lead, lease),
+                Claimed::Joined(elsewhere) => joined = elsewhere,
+                Claimed::Stored(record) if visit.control.accepts_age(record.age_secs(now_ms())) => {
+                    joined = Joined::Stored(record);
+                }
+                Claimed::Stored(_) => break (proxy.cache.begin(key, visit.tenant), None),
+            }
+        }
         match joined {
             Joined::Stored(record) => {
                 return Box::pin(hit(proxy, session, ctx, visit, &record)).await;
             }
-            Joined::Lead(lead) => break lead,
+            // Claimed above.
+            Joined::Lead(lead) => break (lead, None),
             Joined::Follow(mut follower) => {
                 let coalesced = Signal::of(Outcome::Coalesced, Some(key));
                 ctx.account.outcome = Some(coalesced.outcome);
@@ -177,7 +205,7 @@ async fn join(
                     }
                     Outlook::Abandoned if attempts < JOIN_ATTEMPTS_MAX => {}
                     Outlook::Abandoned | Outlook::Refused => {
-                        break proxy.cache.begin(key, visit.tenant);
+                        break (proxy.cache.begin(key, visit.tenant), None);
                     }
                 }
             }
@@ -299,7 +327,7 @@ async fn lead_the_way(
     session: &mut Session,
     ctx: &mut Ctx,
     wanted: Box<Wanted<'_>>,
-    lead: Lead,
+    (lead, lease): (Lead, Option<Lease>),
     signal: Signal,
     fallback: Option<Arc<Record>>,
 ) -> Result<()> {
@@ -311,6 +339,9 @@ async fn lead_the_way(
     let Wanted { visit, key, .. } = *wanted;
     let task = task_of(proxy, &wanted, signal.outcome);
     fill::spawn(proxy, session, &ctx.trace, wanted.asked, guard, task)?;
+    if let Some(lease) = lease {
+        lease.publish(follower.flight().clone());
+    }
     let _following = proxy.following();
     if let Some(record) = &fallback
         && let Some(failure) = answer::failure(session, &mut follower).await?
@@ -322,6 +353,15 @@ async fn lead_the_way(
     answer::follow(session, ctx, follower, &signal, true).await?;
     note_delivered(proxy, key, &flight);
     Ok(())
+}
+
+/// What the fleet has to know of a question.
+fn asked_here(proxy: &LlmProxy, session: &Session, wanted: &Wanted<'_>) -> Question {
+    Question {
+        generation: proxy.cache.store().generation(),
+        about: wanted.about(),
+        coding: Coding::of(&session.req_header().headers),
+    }
 }
 
 /// Notes that a client has the answer, if it is one that can be stored.

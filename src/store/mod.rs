@@ -18,6 +18,8 @@ use disk::{Disk, DiskOptions, Probe};
 use hot::HotTier;
 use reads::Reads;
 use record::{Record, RecordError};
+use shared::client::options::EngineError;
+use shared::{Shared, SharedOptions};
 use writer::Writer;
 
 pub mod about;
@@ -30,6 +32,7 @@ pub mod purge;
 mod reads;
 pub mod record;
 pub mod row;
+pub mod shared;
 mod uses;
 mod writer;
 
@@ -39,8 +42,8 @@ const REMOVED_MAX: usize = 16 * 1024;
 /// Share of the memory budget that RocksDB gets: block cache, blob cache and memtables.
 const ROCKSDB_SHARE: usize = 4;
 
-/// What the store needs to know.
-#[derive(Debug, Clone)]
+/// What the store needs to know. Not printable: it may hold a password.
+#[derive(Clone)]
 pub struct StoreOptions {
     /// Directory of the database.
     pub path: PathBuf,
@@ -56,6 +59,10 @@ pub struct StoreOptions {
     pub pinned: Vec<String>,
     /// For how long after its expiry an entry may still be served.
     pub stale_max: Duration,
+    /// Whether there is a disk tier at all.
+    pub on_disk: bool,
+    /// The tier that replicas share, if there is one.
+    pub shared: Option<SharedOptions>,
 }
 
 /// Why a store does not open.
@@ -82,6 +89,9 @@ pub enum StoreError {
     /// It has been closed, or is being opened anew.
     #[error("the store is not open at the moment; try again")]
     Closed,
+    /// The shared tier cannot be as it is configured.
+    #[error("shared: {0}")]
+    Shared(#[from] EngineError),
     /// The writer thread cannot be started.
     #[error("cannot start the store's writer thread: {0}")]
     Thread(std::io::Error),
@@ -93,32 +103,45 @@ pub struct Store {
     /// Keys, and the time before which what is stored under them was removed.
     removed: Cache<Key, u64>,
     disk: Arc<Disk>,
-    writer: Writer,
+    /// `None` without a disk tier.
+    writer: Option<Writer>,
     reads: Reads,
+    shared: Option<Shared>,
     metrics: Arc<Metrics>,
 }
 
 impl Store {
     /// Opens the database and starts the writer.
     pub fn open(options: &StoreOptions, metrics: Arc<Metrics>) -> Result<Store, StoreError> {
-        directory::prepare(&options.path)?;
-        let rocksdb_bytes = options.memory_bytes_max / ROCKSDB_SHARE;
-        let bytes_max = attainable(options);
-        let disk = Arc::new(Disk::open(
-            &DiskOptions {
-                path: options.path.clone(),
-                bytes_max,
-                memory_bytes: rocksdb_bytes,
-                memory_bytes_max: options.memory_bytes_max,
-                durability: options.durability,
-                pinned: options.pinned.clone(),
-                stale_max: options.stale_max,
-            },
-            metrics.clone(),
-        )?);
+        let shared = options.shared.clone();
+        let shared = shared.map(|shared| Shared::new(shared, metrics.clone()));
+        let shared = shared.transpose()?;
+        let rocksdb_bytes = match options.on_disk {
+            true => options.memory_bytes_max / ROCKSDB_SHARE,
+            false => 0,
+        };
+        let mut disk_options = DiskOptions {
+            path: options.path.clone(),
+            bytes_max: 0,
+            memory_bytes: rocksdb_bytes,
+            memory_bytes_max: options.memory_bytes_max,
+            durability: options.durability,
+            pinned: options.pinned.clone(),
+            stale_max: options.stale_max,
+        };
+        let disk = if options.on_disk {
+            directory::prepare(&options.path)?;
+            disk_options.bytes_max = attainable(options);
+            Disk::open(&disk_options, metrics.clone())?
+        } else {
+            Disk::off(&disk_options, metrics.clone())
+        };
+        let bytes_max = disk_options.bytes_max;
+        let disk = Arc::new(disk);
         let reads = Reads::new(disk.clone(), metrics.clone());
-        let writer = Writer::start(disk.clone(), options.write_queue_bytes_max, metrics.clone())
-            .map_err(StoreError::Thread)?;
+        let start = || Writer::start(disk.clone(), options.write_queue_bytes_max, metrics.clone());
+        let writer = options.on_disk.then(start).transpose();
+        let writer = writer.map_err(StoreError::Thread)?;
         let hot_bytes = options.memory_bytes_max - rocksdb_bytes - disk.counter_bytes();
         let bound = |tier, bytes: u64| metrics.store_bytes_max(tier).set(saturated(bytes));
         bound(Tier::Memory, hot_bytes as u64);
@@ -129,8 +152,27 @@ impl Store {
             disk,
             writer,
             reads,
+            shared,
             metrics,
         })
+    }
+
+    /// Begins to use the shared tier, if there is one, on the runtime that this is called on.
+    pub fn share(&'static self) {
+        if let Some(shared) = &self.shared {
+            shared.start(self);
+        }
+    }
+
+    /// The tier that replicas share, if there is one.
+    pub fn shared(&self) -> Option<&Shared> {
+        self.shared.as_ref()
+    }
+
+    /// Whether a record may have been purged while this replica was down.
+    fn distrusts(&self, record: &Record) -> bool {
+        let shared = self.shared.as_ref();
+        self.disk.distrusts(record) || shared.is_some_and(|shared| shared.distrusts(record))
     }
 
     /// Whether a record that was found before has been purged since.
@@ -155,9 +197,21 @@ impl Store {
 
     /// What waits to be written: `Some(None)` if it is purged, and what the disk has out of date.
     fn pending(&self, key: &Key) -> Option<Option<Arc<Record>>> {
-        let record = self.writer.pending(key)?;
+        let record = self.writer.as_ref()?.pending(key)?;
         let purged = self.disk.purges().cover_record(&record);
         Some((!purged).then_some(record))
+    }
+
+    /// What the disk has of a key is older than an answer that could not be written.
+    fn is_superseded(&self, key: &Key) -> bool {
+        let writer = self.writer.as_ref();
+        writer.is_some_and(|writer| writer.is_superseded(key))
+    }
+
+    fn delete_damaged(&self, key: &Key) {
+        if let Some(writer) = &self.writer {
+            writer.delete_damaged(*key);
+        }
     }
 
     /// Looks in memory, then on disk. Whatever goes wrong is a miss. The disk is only touched on
@@ -167,7 +221,7 @@ impl Store {
             self.disk.used(key);
             return Some((record, Tier::Memory));
         }
-        if self.writer.is_superseded(key) || self.pending(key).is_some_and(|p| p.is_none()) {
+        if self.is_superseded(key) || self.pending(key).is_some_and(|p| p.is_none()) {
             return None;
         }
         let found = match self.disk.probe(key) {
@@ -177,7 +231,7 @@ impl Store {
         };
         match found {
             // The second look is for an answer that came while the disk was read.
-            Ok(record) if self.disk.distrusts(&record) || self.writer.is_superseded(key) => None,
+            Ok(record) if self.distrusts(&record) || self.is_superseded(key) => None,
             Ok(record) if self.disk.purges().cover_record(&record) => None,
             Ok(record) => {
                 // What was asked for once and not found has not been used: a scan asks like that.
@@ -187,31 +241,58 @@ impl Store {
             }
             Err(RecordError::Version(version)) => {
                 log::debug!("an entry has format version {version} and is removed key={key}");
-                self.writer.delete_damaged(*key);
+                self.delete_damaged(key);
                 None
             }
             Err(error) => {
                 self.metrics.store_corrupt_records.inc();
                 log::warn!("a stored record is not usable and is removed: {error} key={key}");
-                self.writer.delete_damaged(*key);
+                self.delete_damaged(key);
                 None
             }
         }
     }
 
-    /// Keeps a finished answer: in memory at once, on disk as soon as the writer gets to it. What a
-    /// purge covers that came after its upstream was asked is not kept.
+    /// Keeps a finished answer: in memory at once, on disk and in the shared tier as soon as their writers
+    /// get to it. What a purge covers that came after its upstream was asked is not kept.
     pub fn put(&self, record: Arc<Record>) {
+        if self.put_here(record.clone())
+            && let Some(shared) = &self.shared
+        {
+            shared.offer(record);
+        }
+    }
+
+    /// The same in this replica only, for what nobody looks for elsewhere or is there already. False if it
+    /// is purged.
+    pub fn put_here(&self, record: Arc<Record>) -> bool {
         if self.disk.purges().refuse(&record) {
-            return;
+            return false;
         }
         self.hot.insert(record.clone());
         // Once more, in this order: a purge is known before it clears the memory.
         if self.disk.purges().refuse(&record) {
             self.hot.remove(&record.key);
-            return;
+            return false;
         }
-        self.writer.put(record);
+        if let Some(writer) = &self.writer {
+            writer.put(record);
+        }
+        true
+    }
+
+    /// Keeps an answer that the shared tier had, unless there is a newer one here. Returns the one that is
+    /// there afterwards; `None` if it was purged or removed meanwhile.
+    pub fn take_in(&self, record: Record) -> Option<Arc<Record>> {
+        let here = self.get_hot(&record.key);
+        if let Some(newer) = here.filter(|here| here.stored_ms >= record.stored_ms) {
+            return Some(newer);
+        }
+        let record = Arc::new(record);
+        if !self.put_here(record.clone()) {
+            return None;
+        }
+        self.unless_removed(record)
     }
 
     /// The generation that a fill carries which begins now.
@@ -236,7 +317,12 @@ impl Store {
         // In this order: who puts an old record into memory looks here afterwards.
         self.removed.insert(*key, than_ms);
         self.hot.remove(key);
-        self.writer.delete(*key);
+        if let Some(writer) = &self.writer {
+            writer.delete(*key);
+        }
+        if let Some(shared) = &self.shared {
+            shared.forget(key);
+        }
     }
 
     /// The record that was just put into memory, taken out again if it was removed meanwhile.
@@ -267,10 +353,10 @@ impl Store {
             .set(self.disk.bytes() as i64);
         metrics
             .store_write_queue_bytes
-            .set(self.writer.queued_bytes() as i64);
+            .set(self.writer.as_ref().map_or(0, Writer::queued_bytes) as i64);
         metrics
             .store_write_queue_entries
-            .set(self.writer.queued() as i64);
+            .set(self.writer.as_ref().map_or(0, Writer::queued) as i64);
         metrics
             .store_database_memory_bytes
             .set(saturated(self.disk.memory_bytes()));
@@ -281,6 +367,9 @@ impl Store {
         metrics
             .store_oldest_entry_seconds
             .set(saturated(age_ms / 1000));
+        if let Some(shared) = &self.shared {
+            shared.observe();
+        }
         let pending = self
             .disk
             .property("rocksdb.estimate-pending-compaction-bytes");
@@ -295,7 +384,9 @@ impl Store {
 
     /// Writes what is queued and closes the database. Blocks; look-ups afterwards see memory only.
     pub fn close(&self) {
-        self.writer.close();
+        if let Some(writer) = &self.writer {
+            writer.close();
+        }
         self.disk.close();
     }
 }

@@ -61,9 +61,46 @@ impl Store {
         }
         match self.disk.remember_purges() {
             Ok(true) => Ok(generation),
+            // Nothing else outlives a restart either; the fleet remembers it. All that it covers is gone.
+            Ok(false) if self.writer.is_none() => {
+                self.disk.purges().finished(generation);
+                Ok(generation)
+            }
             Ok(false) => Err(PurgeError::NotWritten("the store is not open".into())),
             Err(e) => Err(PurgeError::NotWritten(e.to_string())),
         }
+    }
+
+    /// The same in all replicas that share a tier with this one, as soon as they can be told.
+    pub fn purge_everywhere(&self, covers: Covers) -> Result<u64, PurgeError> {
+        let purged = self.purge(covers.clone());
+        // One that could not be written down holds as well.
+        if let (Some(shared), Ok(_) | Err(PurgeError::NotWritten(_))) = (&self.shared, &purged) {
+            shared.tell(covers);
+        }
+        purged
+    }
+
+    /// Where this replica left off in the fleet's log of purges. Blocks.
+    pub fn fleet_position(&self) -> Option<(u32, u64)> {
+        self.disk.fleet_position()
+    }
+
+    /// Remembers it. Blocks. False if it could not be written down.
+    pub fn set_fleet_position(&self, log_id: u32, number: u64) -> bool {
+        let written = self.disk.set_fleet_position(log_id, number);
+        self.writer.is_none()
+            || written.unwrap_or_else(|e| {
+                log::warn!(
+                    "how far the purges of the fleet are carried out is not written down: {e}"
+                );
+                false
+            })
+    }
+
+    /// Whether there is nothing on disk.
+    pub fn is_empty(&self) -> bool {
+        self.disk.entries() == 0
     }
 
     /// Gives back the memory of what a purge of everything covers. Blocks.
@@ -76,7 +113,7 @@ impl Store {
     pub fn answer_of(&self, key: Key) -> Result<Covers, PurgeError> {
         let unknown = |e: &dyn std::fmt::Display| PurgeError::NotLookedUp(e.to_string());
         let found = self.inspect(&key).map_err(|e| unknown(&e))?;
-        if found.is_none() && !self.disk.is_open() {
+        if found.is_none() && self.writer.is_some() && !self.disk.is_open() {
             return Err(unknown(&StoreError::Closed));
         }
         let question = found.map(|record| record.about.question);
@@ -88,25 +125,30 @@ impl Store {
         if let Some(record) = self.get_hot(key) {
             return Ok(Some(record));
         }
-        if self.writer.is_superseded(key) || self.writer.pending(key).is_some() {
+        if self.is_superseded(key) || self.pending(key).is_some() {
             return Ok(None);
         }
         let bytes = self.disk.read(key)?;
         let record = bytes.and_then(|bytes| Record::decode_for(key, &bytes).ok());
-        let gone = |record: &Record| {
-            self.disk.distrusts(record) || self.disk.purges().cover_record(record)
-        };
+        let gone =
+            |record: &Record| self.distrusts(record) || self.disk.purges().cover_record(record);
         Ok(record.filter(|record| !gone(record)).map(Arc::new))
     }
 
     /// Visits the entries on disk, newest segments first, without their bodies. Blocks for long; ends
     /// with an error if the store is closed meanwhile.
     pub fn scan(&self, visit: &mut dyn FnMut(Found) -> ControlFlow<()>) -> Result<(), StoreError> {
-        self.disk.scan(visit)
+        match self.writer {
+            Some(_) => self.disk.scan(visit),
+            None => Ok(()),
+        }
     }
 
     /// Removes what a restore that was broken off has left, which counts towards the bound. Blocks.
     pub fn remove_leftovers(&self) {
+        if self.writer.is_none() {
+            return;
+        }
         // The lock is this server's: no restore is under way.
         match restore::remove_leftovers(self.disk.path()) {
             Ok(false) => {}

@@ -8,7 +8,8 @@
 //! default        segment/ · segment 4         totals of the segment
 //!                purge/ · generation 8        what it covers, whether it has been carried out
 //!                format, generation, floor,
-//!                floor-done, fills-from       one value each
+//!                floor-done, fills-from,
+//!                fleet                        one value each
 //! ```
 //!
 //! Numbers in keys are big-endian, so that their order is the order of the files. Records are only
@@ -40,6 +41,8 @@ pub const FLOOR_KEY: &[u8] = b"floor";
 pub const FLOOR_DONE_KEY: &[u8] = b"floor-done";
 /// The generation from which on fills are stored.
 pub const FILLS_FROM_KEY: &[u8] = b"fills-from";
+/// Which log of the fleet's purges, and up to which number it is carried out.
+pub const FLEET_KEY: &[u8] = b"fleet";
 /// Before the generation of a purge.
 pub const PURGE_PREFIX: &[u8] = b"purge/";
 /// Before the number of a segment.

@@ -48,6 +48,7 @@ impl From<rocksdb::Error> for Failure {
 }
 
 /// What the database says of itself.
+#[derive(Default)]
 struct Loaded {
     table: Table,
     purges: Purges,
@@ -73,6 +74,19 @@ impl Disk {
                 attempt().map_err(|(Failure::Files(m) | Failure::Other(m))| failed(m))?
             }
         };
+        let disk = Disk::around(Some(db), loaded, sizes, shared, options, metrics);
+        disk.look_at_files();
+        Ok(disk)
+    }
+
+    fn around(
+        db: Option<DB>,
+        loaded: Loaded,
+        sizes: Sizes,
+        shared: Shared,
+        options: &DiskOptions,
+        metrics: Arc<Metrics>,
+    ) -> Disk {
         let uses = Uses::new(options.memory_bytes_max);
         let disk = Disk {
             path: options.path.clone(),
@@ -83,7 +97,7 @@ impl Disk {
             durability: options.durability,
             pinned: options.pinned.clone(),
             stale_max_ms: u64::try_from(options.stale_max.as_millis()).unwrap_or(u64::MAX),
-            db: RwLock::new(Some(Arc::new(db))),
+            db: RwLock::new(db.map(Arc::new)),
             table: Mutex::default(),
             may_copy: copied_at_once(&sizes).into(),
             purges: loaded.purges,
@@ -99,8 +113,20 @@ impl Disk {
             metrics,
         };
         disk.adopt(loaded.table);
-        disk.look_at_files();
-        Ok(disk)
+        disk
+    }
+
+    /// No database, for a server without a disk: what is known of purges and uses, in memory.
+    pub fn off(options: &DiskOptions, metrics: Arc<Metrics>) -> Disk {
+        let sizes = Sizes::new(options.bytes_max, options.memory_bytes);
+        Disk::around(
+            None,
+            Loaded::default(),
+            sizes,
+            Shared::new(&sizes),
+            options,
+            metrics,
+        )
     }
 
     /// Closes the database, for as long as it takes to open it anew.

@@ -9,13 +9,14 @@ use super::change::{flush_all, write_patiently};
 use super::error::DiskError;
 use super::evict::rows_of;
 use super::layout::{
-    FILLS_FROM_KEY, FLOOR_DONE_KEY, FLOOR_KEY, Families, GENERATION_KEY, PURGE_PREFIX, Queue,
-    Segment, read_data_key,
+    FILLS_FROM_KEY, FLEET_KEY, FLOOR_DONE_KEY, FLOOR_KEY, Families, GENERATION_KEY, PURGE_PREFIX,
+    Queue, Segment, read_data_key,
 };
 use super::table::Table;
 use crate::config::Durability;
 use crate::metrics::Removal;
 use crate::store::purge::{Covers, Purge, Purges};
+use crate::store::record::Reader;
 use crate::store::row::Row;
 
 /// The segments that a pass over all rows has still to visit.
@@ -204,6 +205,33 @@ impl Disk {
         self.adopt(table);
         self.metrics.store_removed(Removal::Purged).inc_by(removed);
         Ok(())
+    }
+}
+
+impl Disk {
+    /// Where this replica left off in the fleet's log of purges: which log, and which number. Blocks.
+    pub fn fleet_position(&self) -> Option<(u32, u64)> {
+        let db = self.db()?;
+        let value = db.get_pinned(FLEET_KEY).ok()??;
+        let mut value = Reader(&value);
+        Some((value.u32().ok()?, value.u64().ok()?))
+    }
+
+    /// Remembers it. Blocks. Not before the purges up to there are written down: a purge that is carried
+    /// out twice does no harm, one that is skipped does. False if it is not written down now.
+    pub fn set_fleet_position(&self, log_id: u32, number: u64) -> Result<bool, DiskError> {
+        let Some(db) = self.db() else {
+            return Ok(false);
+        };
+        if self.unwritten_purges.load(Relaxed) {
+            return Ok(false);
+        }
+        let mut batch = WriteBatch::default();
+        let value = [&log_id.to_le_bytes()[..], &number.to_le_bytes()[..]].concat();
+        batch.put(FLEET_KEY, value);
+        write_patiently(&db, batch, Durability::Power)?;
+        self.logged_purges.store(true, Relaxed);
+        Ok(true)
     }
 }
 

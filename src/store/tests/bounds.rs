@@ -40,7 +40,7 @@ fn the_directory_stays_within_its_bound_and_what_is_used_stays() {
         most >= 32 << 20 >> 2,
         "no more than {most} bytes were ever used"
     );
-    store.writer.close();
+    store.writer.as_ref().unwrap().close();
     let kept = |numbers: std::ops::Range<u32>| {
         let found = numbers.filter(|n| {
             let read = store.disk.read(&record(*n, b"").key);
@@ -80,7 +80,7 @@ fn what_was_asked_for_in_vain_before_it_came_is_not_used() {
             settle(&store);
         }
     }
-    store.writer.close();
+    store.writer.as_ref().unwrap().close();
     // But for a few that the filter of ghosts takes for others.
     let [main, all] = [store.disk.bytes_of(layout::Queue::Main), store.disk.bytes()];
     assert!(main < all / 50, "{main} of {all} bytes were kept");

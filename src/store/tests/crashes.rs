@@ -96,7 +96,7 @@ fn files_that_nobody_knows_go_at_the_start() {
     let store = open(&options);
     let left = segments_on_disk(&store);
     assert!(!left.iter().any(|s| strays.contains(s)), "{left:?}");
-    store.writer.close();
+    store.writer.as_ref().unwrap().close();
     check(&store);
     assert_eq!(store.disk.entries(), 1);
     store.close();
@@ -114,7 +114,7 @@ fn evicted_to_the_last_segment_the_index_points_to_what_is_known() {
     settle(&store);
     store.close();
     let store = open(&options);
-    store.writer.close();
+    store.writer.as_ref().unwrap().close();
     let disk = &store.disk;
     // All of them are used, and room is made again and again: segments go round, and at last themselves.
     for _ in 0..200 {
@@ -168,7 +168,7 @@ fn a_copy_under_way_costs_no_entries() {
         settle(&store);
         store.metrics.store_removed(Removal::Evicted).get() > 0
     });
-    store.writer.close();
+    store.writer.as_ref().unwrap().close();
     check(&store);
     store.close();
 }

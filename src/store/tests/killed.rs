@@ -28,6 +28,8 @@ fn options_of(path: &str, durability: &str) -> StoreOptions {
         },
         pinned: Vec::new(),
         stale_max: Duration::ZERO,
+        on_disk: true,
+        shared: None,
     }
 }
 
@@ -47,7 +49,7 @@ fn a_process_that_is_killed() {
         // One in four replaces an entry that is used.
         let n = if n % 4 == 0 { n % USED } else { n };
         store.put(record(n, &noise(u64::from(n), 6_000)));
-        if store.writer.queued_bytes() > 2 << 20 {
+        if store.writer.as_ref().unwrap().queued_bytes() > 2 << 20 {
             settle(&store);
         }
         assert!(Instant::now() < deadline, "nobody has killed it");
@@ -81,7 +83,7 @@ fn whenever_it_is_killed_the_store_is_in_order_and_within_its_bound() {
             child.wait().unwrap();
 
             let store = open(&options_of(&path, durability));
-            store.writer.close();
+            store.writer.as_ref().unwrap().close();
             assert_eq!(store.metrics.store_set_aside.get(), 0, "round {round}");
             check(&store);
             assert_eq!(strays(&store), [], "round {round}");

@@ -22,6 +22,8 @@ fn options(dir: &TempDir, disk_bytes_max: u64) -> StoreOptions {
         durability: Durability::Process,
         pinned: Vec::new(),
         stale_max: Duration::ZERO,
+        on_disk: true,
+        shared: None,
     }
 }
 
@@ -219,7 +221,7 @@ fn a_database_in_use_says_what_to_do() {
 /// Waits until the writer has written everything.
 fn settle(store: &Store) {
     wait_until("the writer does not get through", || {
-        store.writer.queued_bytes() == 0
+        store.writer.as_ref().unwrap().queued_bytes() == 0
     });
 }
 

@@ -124,7 +124,7 @@ impl Run {
             self.model.entries.insert(key, record.clone());
         }
         self.store.put(record);
-        if self.store.writer.queued_bytes() > 8 << 20 {
+        if self.store.writer.as_ref().unwrap().queued_bytes() > 8 << 20 {
             settle(&self.store);
         }
     }
@@ -185,7 +185,7 @@ impl Run {
     }
 
     fn restart(&mut self) {
-        self.store.writer.close();
+        self.store.writer.as_ref().unwrap().close();
         crashes::check(&self.store);
         self.store.close();
         self.store = Arc::new(open(&self.options));

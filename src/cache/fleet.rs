@@ -1,0 +1,148 @@
+//! One question, one call, in a whole fleet: the replica that takes the lease asks and publishes what comes,
+//! the others follow it live.
+//!
+//! A lease that cannot be had, or a shared tier that does not answer, costs a deadline at most; then a
+//! replica asks for itself, as it would without a fleet.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::flight::Flight;
+use super::flights::{Joined, Lead};
+use super::{Cache, now_ms};
+use crate::coding::Coding;
+use crate::key::Key;
+use crate::metrics::Tier;
+use crate::store::about::About;
+use crate::store::record::Record;
+use crate::store::shared::{Found, LEASE, Token};
+
+mod follow;
+mod frame;
+mod publish;
+
+/// A lease is renewed this often: three may get lost.
+const RENEW_EVERY: Duration = Duration::from_millis(LEASE.as_millis() as u64 / 4);
+/// A follower elsewhere says so this often, and counts as one for three times as long.
+const WATCHED_EVERY: Duration = Duration::from_secs(1);
+
+/// What claiming a question led to.
+pub enum Claimed {
+    /// The answer was there.
+    Stored(Arc<Record>),
+    /// This replica asks.
+    Lead(Lead, Option<Lease>),
+    /// Another replica asks; this is how to go on.
+    Joined(Joined),
+}
+
+/// A lease of the fleet. Dropped before anything is published it is given back.
+pub struct Lease {
+    cache: &'static Cache,
+    key: Key,
+    token: Token,
+    published: bool,
+}
+
+/// What a question is about, for the one who follows it from elsewhere.
+pub struct Question {
+    /// Of which purges this replica knows.
+    pub generation: u64,
+    /// What it is about.
+    pub about: Arc<About>,
+    /// The content coding of its body.
+    pub coding: Option<Coding>,
+}
+
+impl Cache {
+    /// Asks the fleet before an upstream is asked: for the answer, or for the leave to ask.
+    pub async fn claim(&'static self, key: Key, lead: Lead, question: Question) -> Claimed {
+        let Some(shared) = self.store.shared() else {
+            return Claimed::Lead(lead, None);
+        };
+        // One that nobody can join is not for the fleet either.
+        let open = lead.guard.is_open_to_others();
+        let found = shared.claim(&key, open, question.generation).await;
+        match found {
+            Found::Answer(record) => match self.take_in(*record, question.generation) {
+                // Whoever follows the flight meanwhile looks again, and finds it.
+                Some(record) => Claimed::Stored(record),
+                None => Claimed::Lead(lead, None),
+            },
+            Found::Lease(token) => {
+                shared.publishes(key);
+                let lease = Lease {
+                    cache: self,
+                    key,
+                    token,
+                    published: false,
+                };
+                Claimed::Lead(lead, Some(lease))
+            }
+            Found::Elsewhere(token) if shared.has_purged(&token, &key, &question.about) => {
+                // What is on its way there is older than a purge.
+                Claimed::Lead(lead, None)
+            }
+            Found::Elsewhere(token) => {
+                let Lead { guard, follower } = lead;
+                let flight = guard.flight();
+                flight.asks_about(question.generation, question.about);
+                if let Some(coding) = question.coding {
+                    flight.sent_as(coding);
+                }
+                shared.spawn(follow::follow(self, key, token, guard));
+                Claimed::Joined(Joined::Follow(follower))
+            }
+            Found::Nothing => Claimed::Lead(lead, None),
+        }
+    }
+
+    /// An answer of the shared tier, for a client that takes no other.
+    pub async fn fetch(&self, key: &Key) -> Option<Arc<Record>> {
+        let shared = self.store.shared()?;
+        let generation = self.store.generation();
+        match shared.claim(key, false, generation).await {
+            Found::Answer(record) => self.take_in(*record, generation),
+            _ => None,
+        }
+    }
+
+    /// Makes an answer of the shared tier one of this replica. `generation`: of this replica, from before it
+    /// was compared with the purges of the fleet.
+    fn take_in(&self, mut record: Record, generation: u64) -> Option<Arc<Record>> {
+        record.generation = generation;
+        let record = self.store.take_in(record)?;
+        if !record.is_fresh(now_ms()) {
+            return None;
+        }
+        self.metrics.tier_hits(Tier::Shared).inc();
+        Some(record)
+    }
+}
+
+impl Lease {
+    /// Publishes what the flight gets, until its end.
+    pub fn publish(mut self, flight: Arc<Flight>) {
+        self.published = true;
+        if let Some(shared) = self.cache.store.shared() {
+            shared.spawn(publish::publish(self.cache, self.key, self.token, flight));
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.published {
+            return;
+        }
+        let (cache, key, token) = (self.cache, self.key, self.token);
+        if let Some(shared) = cache.store.shared() {
+            shared.has_published(&key);
+            shared.spawn(async move {
+                if let Some(shared) = cache.store.shared() {
+                    shared.end_lease(&key, &token).await;
+                }
+            });
+        }
+    }
+}

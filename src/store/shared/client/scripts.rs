@@ -1,0 +1,26 @@
+//! What a server has to do in one step.
+
+/// Extends a lease that is still ours.
+pub const RENEW: &str = "if redis.call('GET',KEYS[1])==ARGV[1] then \
+     return redis.call('PEXPIRE',KEYS[1],ARGV[2]) end return 0";
+/// Ends a lease that is still ours.
+pub const END: &str = "if redis.call('GET',KEYS[1])==ARGV[1] then \
+     return redis.call('DEL',KEYS[1]) end return 0";
+/// Numbers an entry and keeps the newest. A counter that was evicted goes on where the log ends, and one
+/// that has lost its newest numbers where its writer knows that it was.
+/// Members of a sorted set are distinct, hence the number in front.
+pub const LOG_APPEND: &str = "local n=redis.call('INCR',KEYS[2]) \
+     local l=redis.call('ZREVRANGE',KEYS[1],0,0,'WITHSCORES') \
+     local f=tonumber(ARGV[3]) if l[2] and tonumber(l[2])>f then f=tonumber(l[2]) end \
+     if f>=n then n=f+1 redis.call('SET',KEYS[2],string.format('%.0f',n)) end \
+     local s=string.format('%.0f',n) \
+     redis.call('ZADD',KEYS[1],s,s..':'..ARGV[1]) \
+     redis.call('ZREMRANGEBYRANK',KEYS[1],0,-1-tonumber(ARGV[2])) \
+     return n";
+
+/// Reads a value, or takes the lease on it, or says who has that: one round trip instead of two, and
+/// nothing can come between.
+pub const CLAIM: &str = "local v=redis.call('GETRANGE',KEYS[1],0,tonumber(ARGV[3])) \
+     if #v>0 then return {1,v} end \
+     local t=redis.call('GET',KEYS[2]) if t then return {2,t} end \
+     redis.call('SET',KEYS[2],ARGV[1],'PX',ARGV[2]) return {0,''}";

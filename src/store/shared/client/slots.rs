@@ -1,0 +1,200 @@
+//! Where a key lives in a cluster: hash tags, CRC-16, and what `CLUSTER SLOTS` says.
+
+use redis::Value;
+
+/// Slots of a cluster, by the protocol's definition.
+pub const SLOTS: u16 = 16_384;
+/// More nodes than a cluster can have in practice; an answer with more is not believed.
+pub const NODES_MAX: usize = 512;
+
+/// Host and port of a server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Addr {
+    /// Name or address, IPv6 without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl Addr {
+    /// Reads `host:port`, where an IPv6 address may stand in brackets.
+    pub fn parse(text: &str) -> Option<Addr> {
+        let (host, port) = text.rsplit_once(':')?;
+        let host = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(host);
+        let port = port.parse().ok().filter(|port| *port != 0)?;
+        (!host.is_empty()).then(|| Addr {
+            host: host.to_owned(),
+            port,
+        })
+    }
+}
+
+impl std::fmt::Display for Addr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// A range of slots and who serves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Range {
+    /// First slot.
+    pub from: u16,
+    /// Last slot.
+    pub to: u16,
+    /// Takes writes.
+    pub master: Addr,
+    /// May be read from.
+    pub replicas: Vec<Addr>,
+}
+
+/// The part of a key that decides: what is between the first braces, if there is anything.
+pub fn tag(key: &[u8]) -> Option<&[u8]> {
+    let (_, behind) = split_once(key, b'{')?;
+    let (tag, _) = split_once(behind, b'}')?;
+    (!tag.is_empty()).then_some(tag)
+}
+
+fn split_once(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let position = bytes.iter().position(|byte| *byte == at)?;
+    let (head, tail) = bytes.split_at(position);
+    Some((head, tail.get(1..)?))
+}
+
+/// The slot of a key.
+pub fn slot_of(key: &[u8]) -> u16 {
+    let hashed = tag(key).unwrap_or(key);
+    // CRC-16/XMODEM, bit by bit: keys are short, and a table would have to be indexed.
+    let mut crc = 0u16;
+    for byte in hashed {
+        crc ^= u16::from(*byte) << 8;
+        for _ in 0..8 {
+            let carry = crc & 0x8000 != 0;
+            crc = (crc << 1) ^ if carry { 0x1021 } else { 0 };
+        }
+    }
+    crc % SLOTS
+}
+
+/// Reads the answer to `CLUSTER SLOTS`. A node without a host is the one that was `asked`. `None`
+/// if it is not such an answer or leaves no slot served.
+pub fn parse(answer: Value, asked: &Addr) -> Option<Vec<Range>> {
+    let Value::Array(rows) = answer else {
+        return None;
+    };
+    if rows.is_empty() || rows.len() > usize::from(SLOTS) {
+        return None;
+    }
+    rows.into_iter().map(|row| range(row, asked)).collect()
+}
+
+fn range(row: Value, asked: &Addr) -> Option<Range> {
+    let Value::Array(fields) = row else {
+        return None;
+    };
+    let mut fields = fields.into_iter();
+    let (from, to) = (slot(fields.next()?)?, slot(fields.next()?)?);
+    let mut nodes = fields.take(NODES_MAX).map(|node| addr(node, asked));
+    let master = nodes.next()??;
+    (from <= to).then(|| Range {
+        from,
+        to,
+        master,
+        // A replica that cannot be named is one that is not read from.
+        replicas: nodes.flatten().collect(),
+    })
+}
+
+fn slot(value: Value) -> Option<u16> {
+    let Value::Int(slot) = value else {
+        return None;
+    };
+    u16::try_from(slot).ok().filter(|slot| *slot < SLOTS)
+}
+
+fn addr(node: Value, asked: &Addr) -> Option<Addr> {
+    let Value::Array(fields) = node else {
+        return None;
+    };
+    let mut fields = fields.into_iter();
+    let host = match fields.next()? {
+        Value::BulkString(bytes) => String::from_utf8(bytes).ok()?,
+        Value::SimpleString(text) => text,
+        Value::Nil => String::new(),
+        _ => return None,
+    };
+    let Value::Int(port) = fields.next()? else {
+        return None;
+    };
+    Some(Addr {
+        host: match host.as_str() {
+            "" | "?" => asked.host.clone(),
+            _ => host,
+        },
+        port: u16::try_from(port).ok().filter(|port| *port != 0)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_those_of_the_protocol() {
+        // `CLUSTER KEYSLOT` of a server says the same.
+        assert_eq!(slot_of(b"123456789"), 0x31C3 % SLOTS);
+        assert_eq!(slot_of(b"foo"), 12182);
+        assert_eq!(slot_of(b"bar"), 5061);
+        assert_eq!(slot_of(b"{foo}:1"), 12182);
+        assert_eq!(slot_of(b"x{foo}y{bar}"), 12182);
+        assert_eq!(slot_of(b"{}foo"), slot_of(b"{}foo"));
+        assert_ne!(slot_of(b"{}foo"), 12182);
+        assert_eq!(tag(b"{}foo"), None);
+        assert_eq!(tag(b"{foo"), None);
+        assert_eq!(tag(b"a{b{c}d}"), Some(b"b{c".as_slice()));
+    }
+
+    #[test]
+    fn addresses_are_read_and_written() {
+        for text in ["a:1", "10.0.0.1:6379", "[::1]:6379"] {
+            assert_eq!(Addr::parse(text).unwrap().to_string(), text);
+        }
+        for text in ["", "a", "a:", ":1", "a:0", "a:65536", "a:x"] {
+            assert_eq!(Addr::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_slots_are_read_and_nonsense_is_not_believed() {
+        let asked = Addr::parse("seed:1").unwrap();
+        let text = |text: &str| Value::BulkString(text.into());
+        let node = |host: Value, port| Value::Array(vec![host, Value::Int(port), text("id")]);
+        let row = |from, to, nodes: Vec<Value>| {
+            let mut row = vec![Value::Int(from), Value::Int(to)];
+            row.extend(nodes);
+            Value::Array(row)
+        };
+        let good = row(0, 9, vec![node(text("a"), 1), node(Value::Nil, 2)]);
+        let ranges = parse(Value::Array(vec![good]), &asked).unwrap();
+        assert_eq!(ranges[0].master, Addr::parse("a:1").unwrap());
+        assert_eq!(ranges[0].replicas, [Addr::parse("seed:2").unwrap()]);
+        for bad in [
+            Value::Nil,
+            Value::Array(vec![]),
+            Value::Array(vec![Value::Okay]),
+            Value::Array(vec![row(0, 16_384, vec![node(text("a"), 1)])]),
+            Value::Array(vec![row(9, 0, vec![node(text("a"), 1)])]),
+            Value::Array(vec![row(-1, 0, vec![node(text("a"), 1)])]),
+            Value::Array(vec![row(0, 1, vec![])]),
+            Value::Array(vec![row(0, 1, vec![node(text("a"), 70_000)])]),
+        ] {
+            assert_eq!(parse(bad, &asked), None);
+        }
+    }
+}

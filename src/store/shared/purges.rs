@@ -1,0 +1,307 @@
+//! The purges of the fleet: a log on the server that every replica reads from where it left off.
+//!
+//! A generation of the fleet is the log's name and a number in it. An answer on the server carries the one
+//! of the moment when its upstream was asked; who reads it compares it with all purges since.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::key::Key;
+use crate::store::about::About;
+use crate::store::purge::Covers;
+
+/// Purges that the log keeps, and every replica remembers: what is older than all of them is not used.
+pub const KEPT_MAX: usize = 1024;
+/// Own purges that wait for the fleet. One more, and all of them become one of everything.
+const UNTOLD_MAX: usize = 256;
+/// For so long an own purge is told again if the log has lost it.
+const TOLD_KEPT: Duration = Duration::from_secs(600);
+/// Own purges that are kept for that.
+const TOLD_MAX: usize = 64;
+/// Bytes of the origin in front of an entry.
+const ORIGIN: usize = 8;
+
+/// What this replica knows of the fleet's purges.
+pub struct FleetPurges {
+    /// Its own purges have this in front.
+    origin: [u8; ORIGIN],
+    state: RwLock<Option<State>>,
+    own: Mutex<Own>,
+}
+
+#[derive(Default)]
+struct Own {
+    untold: VecDeque<Covers>,
+    told: VecDeque<(u64, Covers, Instant)>,
+}
+
+struct State {
+    /// Which log it is.
+    log_id: u32,
+    /// The last number that is carried out here.
+    last: u64,
+    /// Of what is older not all purges are remembered.
+    floor: u64,
+    log: BTreeMap<u64, Covers>,
+    /// From this replica's generations on: the fleet's that was carried out then.
+    reached: BTreeMap<u64, u64>,
+}
+
+impl Default for FleetPurges {
+    fn default() -> FleetPurges {
+        let origin = getrandom::u64().unwrap_or_default().to_le_bytes();
+        FleetPurges {
+            origin,
+            state: RwLock::new(None),
+            own: Mutex::default(),
+        }
+    }
+}
+
+/// An entry of the log.
+pub enum Entry {
+    /// A purge of this very process.
+    Own(Covers),
+    /// One of another replica. What is not understood covers everything.
+    Others(Covers),
+}
+
+/// Which log, from its name.
+pub fn log_id(name: &Bytes) -> u32 {
+    (xxh3_64(name) >> 32) as u32
+}
+
+fn packed(log_id: u32, number: u64) -> u64 {
+    u64::from(log_id) << 32 | (number & u64::from(u32::MAX))
+}
+
+impl FleetPurges {
+    /// The fleet's generation when this replica's was `local`. `None` if that is not known: what was asked
+    /// then cannot be shared.
+    pub fn generation_of(&self, local: u64) -> Option<u64> {
+        let state = self.state.read();
+        let state = state.as_ref()?;
+        let (_, number) = state.reached.range(..=local).next_back()?;
+        Some(packed(state.log_id, *number))
+    }
+
+    /// Whether what was asked at a generation of the fleet has been purged since, or may have been.
+    pub fn cover(&self, generation: u64, key: &Key, about: &About, stored_ms: u64) -> bool {
+        let state = self.state.read();
+        let Some(state) = state.as_ref() else {
+            return true;
+        };
+        let number = generation & u64::from(u32::MAX);
+        if packed(state.log_id, number) != generation || number < state.floor {
+            return true;
+        }
+        let mut since = state.log.range(number + 1..);
+        if since.any(|(_, covers)| covers.covers(key, about, stored_ms)) {
+            return true;
+        }
+        let own = self.own.lock();
+        let told = own.told.iter().filter(|(at, ..)| *at > number);
+        let mut own = own.untold.iter().chain(told.map(|(_, covers, _)| covers));
+        own.any(|covers| covers.covers(key, about, stored_ms))
+    }
+
+    /// Which log is read, and up to which number it is carried out.
+    pub fn position(&self) -> Option<(u32, u64)> {
+        let state = self.state.read();
+        state.as_ref().map(|state| (state.log_id, state.last))
+    }
+
+    /// Begins to follow a log from nothing: what is older than `floor` is not known.
+    pub fn begin(&self, log_id: u32, floor: u64) {
+        *self.state.write() = Some(State {
+            log_id,
+            last: floor,
+            floor,
+            log: BTreeMap::new(),
+            reached: BTreeMap::new(),
+        });
+    }
+
+    /// Notes that a purge is carried out.
+    pub fn carried_out(&self, number: u64, covers: Covers) {
+        let mut state = self.state.write();
+        let Some(state) = state.as_mut() else { return };
+        state.log.insert(number, covers);
+        if state.log.len() > KEPT_MAX
+            && let Some((oldest, _)) = state.log.pop_first()
+        {
+            state.floor = oldest;
+        }
+        state.last = state.last.max(number);
+    }
+
+    /// Notes that up to here all is carried out, as of this replica's generation `local`.
+    pub fn reached(&self, local: u64) {
+        let mut state = self.state.write();
+        let Some(state) = state.as_mut() else { return };
+        state.reached.insert(local, state.last);
+        if state.reached.len() > KEPT_MAX {
+            state.reached.pop_first();
+        }
+    }
+
+    /// An own purge that the fleet has to be told of.
+    pub fn tell(&self, covers: Covers) {
+        let mut own = self.own.lock();
+        if own.untold.len() >= UNTOLD_MAX {
+            own.untold.clear();
+            own.untold.push_back(Covers::All);
+            return;
+        }
+        own.untold.push_back(covers);
+    }
+
+    /// Whether there is any.
+    pub fn has_untold(&self) -> bool {
+        !self.own.lock().untold.is_empty()
+    }
+
+    /// The next one, as an entry of the log.
+    pub fn next_untold(&self) -> Option<(Covers, Vec<u8>)> {
+        let covers = self.own.lock().untold.front().cloned()?;
+        let entry = [&self.origin[..], &covers.encode()].concat();
+        Some((covers, entry))
+    }
+
+    /// The log has it under this number.
+    pub fn told(&self, covers: &Covers, number: u64) {
+        let mut own = self.own.lock();
+        // It may have become a part of one of everything meanwhile.
+        if own.untold.front() == Some(covers) {
+            own.untold.pop_front();
+        }
+        own.told.push_back((number, covers.clone(), Instant::now()));
+        if own.told.len() > TOLD_MAX {
+            own.told.pop_front();
+        }
+    }
+
+    /// The log ends at `last`, or is another one than before: what it has lost is told again.
+    pub fn tell_again(&self, last: u64) {
+        let mut own = self.own.lock();
+        let Own { untold, told } = &mut *own;
+        told.retain(|(number, covers, at)| {
+            let lost = *number > last;
+            if lost && at.elapsed() < TOLD_KEPT {
+                untold.push_back(covers.clone());
+            }
+            !lost
+        });
+    }
+
+    /// Reads an entry of the log.
+    pub fn read(&self, entry: &[u8]) -> Entry {
+        let Some((origin, covers)) = entry.split_at_checked(ORIGIN) else {
+            return Entry::Others(Covers::All);
+        };
+        let covers = Covers::decode(covers).unwrap_or(Covers::All);
+        match origin == self.origin {
+            true => Entry::Own(covers),
+            false => Entry::Others(covers),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn about() -> About {
+        About::new("chat", Some("m"), None, [7; 8], [9; 8])
+    }
+
+    fn covered(purges: &FleetPurges, generation: u64) -> bool {
+        purges.cover(generation, &Key::from_bytes([1; 32]), &about(), 0)
+    }
+
+    #[test]
+    fn what_was_asked_before_a_purge_is_covered_and_what_came_later_is_not() {
+        let purges = FleetPurges::default();
+        assert_eq!(purges.generation_of(5), None);
+        assert!(covered(&purges, 0));
+        purges.begin(3, 0);
+        assert_eq!(purges.generation_of(5), None);
+        purges.reached(5);
+        let before = purges.generation_of(5).unwrap();
+        assert!(!covered(&purges, before));
+        purges.carried_out(1, Covers::Model("m".into()));
+        purges.reached(6);
+        assert!(covered(&purges, before));
+        // What this replica asked before it had carried it out.
+        assert_eq!(purges.generation_of(5), Some(before));
+        let after = purges.generation_of(6).unwrap();
+        assert!(!covered(&purges, after));
+        purges.carried_out(2, Covers::Model("another".into()));
+        assert!(!covered(&purges, after));
+    }
+
+    #[test]
+    fn what_another_log_says_is_not_believed() {
+        let purges = FleetPurges::default();
+        purges.begin(3, 0);
+        purges.reached(0);
+        let generation = purges.generation_of(0).unwrap();
+        purges.begin(4, 0);
+        purges.reached(0);
+        assert!(covered(&purges, generation));
+    }
+
+    #[test]
+    fn what_is_older_than_all_that_is_remembered_is_not_used() {
+        let purges = FleetPurges::default();
+        purges.begin(3, 0);
+        purges.reached(0);
+        let generation = purges.generation_of(0).unwrap();
+        for number in 1..=KEPT_MAX as u64 {
+            purges.carried_out(number, Covers::Model("another".into()));
+        }
+        assert!(!covered(&purges, generation));
+        purges.carried_out(KEPT_MAX as u64 + 1, Covers::Model("another".into()));
+        assert!(covered(&purges, generation));
+    }
+
+    #[test]
+    fn an_own_purge_is_told_until_the_log_has_it_and_again_if_it_is_lost() {
+        let purges = FleetPurges::default();
+        purges.tell(Covers::Model("m".into()));
+        let (covers, entry) = purges.next_untold().unwrap();
+        assert!(matches!(purges.read(&entry), Entry::Own(Covers::Model(_))));
+        assert!(matches!(
+            FleetPurges::default().read(&entry),
+            Entry::Others(Covers::Model(_))
+        ));
+        purges.told(&covers, 4);
+        assert!(!purges.has_untold());
+        purges.tell_again(4);
+        assert!(!purges.has_untold());
+        purges.tell_again(3);
+        assert!(purges.has_untold());
+    }
+
+    #[test]
+    fn too_many_that_wait_become_one_of_everything() {
+        let purges = FleetPurges::default();
+        for _ in 0..=UNTOLD_MAX {
+            purges.tell(Covers::Tenant([1; 8]));
+        }
+        let (covers, _) = purges.next_untold().unwrap();
+        assert_eq!(covers, Covers::All);
+    }
+
+    #[test]
+    fn what_is_not_understood_covers_everything() {
+        let purges = FleetPurges::default();
+        for entry in [&b""[..], b"short", b"12345678\x09"] {
+            assert!(matches!(purges.read(entry), Entry::Others(Covers::All)));
+        }
+    }
+}
