@@ -28,6 +28,8 @@ const LOOKS_MAX: usize = 2;
 const PURGES_MAX: usize = 2;
 /// For its turn a purge waits this long: it has to be done, and the others are soon over.
 const PURGE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// A purge's answer waits this long for the fleet to be told.
+const TELLING_MAX: Duration = Duration::from_secs(1);
 /// Copies under way at once; one may take minutes, and keeps nobody from looking.
 const COPIES_MAX: usize = 1;
 /// A look at all entries that takes longer ends with what it has.
@@ -161,7 +163,13 @@ impl Desk {
             match cache.store().purge_everywhere(covers.clone()) {
                 Ok(generation) => {
                     log::info!("purged: {words} generation={generation}");
-                    Reply::json(&Purged::new(&covers, generation))
+                    let told = cache.store().fleet_is_told(TELLING_MAX);
+                    if told == Some(false) {
+                        log::warn!(
+                            "the fleet is told of the purge once it can be reached: {words}"
+                        );
+                    }
+                    Reply::json(&Purged::new(&covers, generation, told))
                 }
                 Err(error) => {
                     log::error!("purge of {words}: {error}");

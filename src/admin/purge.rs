@@ -51,11 +51,15 @@ pub struct Purged {
     /// answers the same question.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub found: Option<bool>,
+    /// With a shared tier: whether the other replicas can know of it already (`told`), or as soon as the
+    /// tier can be reached (`waiting`).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub fleet: Option<String>,
 }
 
 impl Purged {
-    /// What became of a purge that holds.
-    pub fn new(covers: &Covers, generation: u64) -> Purged {
+    /// What became of a purge that holds. `told`: whether the fleet has been told, if there is one.
+    pub fn new(covers: &Covers, generation: u64, told: Option<bool>) -> Purged {
         Purged {
             purged: in_words(covers),
             generation,
@@ -63,6 +67,7 @@ impl Purged {
                 Covers::Answer { question, .. } => Some(question.is_some()),
                 _ => None,
             },
+            fleet: told.map(|told| if told { "told" } else { "waiting" }.to_owned()),
         }
     }
 }

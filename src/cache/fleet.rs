@@ -41,7 +41,8 @@ pub struct Lease {
     cache: &'static Cache,
     key: Key,
     token: Token,
-    published: bool,
+    /// It is being published, or certainly not ours.
+    kept: bool,
 }
 
 /// What a question is about, for the one who follows it from elsewhere.
@@ -61,50 +62,58 @@ impl Cache {
             return Claimed::Lead(lead, None);
         };
         // One that nobody can join is not for the fleet either.
-        let open = lead.guard.is_open_to_others();
-        let found = shared.claim(&key, open, question.generation).await;
-        match found {
-            Found::Answer(record) => match self.take_in(*record, question.generation) {
-                // Whoever follows the flight meanwhile looks again, and finds it.
+        let token = shared.token(question.generation);
+        let Some(token) = token.filter(|_| lead.guard.is_open_to_others()) else {
+            return match self.fetch(&key).await {
                 Some(record) => Claimed::Stored(record),
                 None => Claimed::Lead(lead, None),
-            },
-            Found::Lease(token) => {
+            };
+        };
+        // From here on, for it may be ours although nobody says so, or this request may end.
+        let mut lease = Lease {
+            cache: self,
+            key,
+            token,
+            kept: false,
+        };
+        match shared.claim(&key, &token).await {
+            Found::Lease => {
                 shared.publishes(key);
-                let lease = Lease {
-                    cache: self,
-                    key,
-                    token,
-                    published: false,
-                };
                 Claimed::Lead(lead, Some(lease))
             }
-            Found::Elsewhere(token) if shared.has_purged(&token, &key, &question.about) => {
-                // What is on its way there is older than a purge.
-                Claimed::Lead(lead, None)
+            Found::Answer(record) => {
+                lease.kept = true;
+                match self.take_in(*record, question.generation) {
+                    // Whoever follows the flight meanwhile looks again, and finds it.
+                    Some(record) => Claimed::Stored(record),
+                    None => Claimed::Lead(lead, None),
+                }
             }
-            Found::Elsewhere(token) => {
+            Found::Elsewhere(holder) => {
+                lease.kept = true;
+                if shared.has_purged(&holder, &key, &question.about) {
+                    // What is on its way there is older than a purge.
+                    return Claimed::Lead(lead, None);
+                }
                 let Lead { guard, follower } = lead;
                 let flight = guard.flight();
                 flight.asks_about(question.generation, question.about);
                 if let Some(coding) = question.coding {
                     flight.sent_as(coding);
                 }
-                shared.spawn(follow::follow(self, key, token, guard));
+                shared.spawn(follow::follow(self, key, holder, guard));
                 Claimed::Joined(Joined::Follow(follower))
             }
             Found::Nothing => Claimed::Lead(lead, None),
         }
     }
 
-    /// An answer of the shared tier, for a client that takes no other.
+    /// An answer of the shared tier, made one of this replica.
     pub async fn fetch(&self, key: &Key) -> Option<Arc<Record>> {
         let shared = self.store.shared()?;
         let generation = self.store.generation();
-        match shared.claim(key, false, generation).await {
-            Found::Answer(record) => self.take_in(*record, generation),
-            _ => None,
-        }
+        let record = shared.get(key).await?;
+        self.take_in(record, generation)
     }
 
     /// Makes an answer of the shared tier one of this replica. `generation`: of this replica, from before it
@@ -123,7 +132,7 @@ impl Cache {
 impl Lease {
     /// Publishes what the flight gets, until its end.
     pub fn publish(mut self, flight: Arc<Flight>) {
-        self.published = true;
+        self.kept = true;
         if let Some(shared) = self.cache.store.shared() {
             shared.spawn(publish::publish(self.cache, self.key, self.token, flight));
         }
@@ -132,7 +141,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.published {
+        if self.kept {
             return;
         }
         let (cache, key, token) = (self.cache, self.key, self.token);

@@ -155,7 +155,13 @@ impl Operate {
                         }
                         _ => "",
                     };
-                    format!("purged: {}{only}\n", purged.purged)
+                    let fleet = match purged.fleet.as_deref() {
+                        Some("waiting") => {
+                            " (the other replicas are told once the shared tier can be reached)"
+                        }
+                        _ => "",
+                    };
+                    format!("purged: {}{only}{fleet}\n", purged.purged)
                 })
             }
             Operate::Checkpoint { directory, json } => {

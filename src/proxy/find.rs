@@ -85,7 +85,7 @@ async fn not_fresh(
         Stored::WhileRevalidating(record) => {
             // Not for a client that forbids to ask.
             if !visit.control.only_if_cached
-                && let Err(error) = revalidate(proxy, session, ctx, wanted)
+                && let Err(error) = revalidate(proxy, session, ctx, wanted).await
             {
                 // No reason to withhold what there is.
                 log::error!("a stale answer could not be asked for anew: {error}");
@@ -301,24 +301,34 @@ pub async fn replay(
 }
 
 /// Asks anew in the background, unless someone does so already or too much is under way.
-fn revalidate(
+async fn revalidate(
     proxy: &LlmProxy,
     session: &mut Session,
     ctx: &Ctx,
     wanted: Box<Wanted<'_>>,
 ) -> Result<()> {
     let joined = proxy.cache.join(wanted.key, wanted.visit.tenant);
-    let Joined::Lead(Lead { guard, .. }) = joined else {
+    let Joined::Lead(lead) = joined else {
         return Ok(());
     };
-    if !guard.is_open_to_others() {
+    if !lead.guard.is_open_to_others() {
         return Ok(());
     }
+    let question = asked_here(proxy, session, &wanted);
+    let Claimed::Lead(lead, lease) = proxy.cache.claim(wanted.key, lead, question).await else {
+        // Somebody in the fleet has done it, or does so.
+        return Ok(());
+    };
+    let Lead { guard, follower } = lead;
     let task = Task {
         detached: true,
         ..task_of(proxy, &wanted, Outcome::Refresh)
     };
-    fill::spawn(proxy, session, &ctx.trace, wanted.asked, guard, task)
+    fill::spawn(proxy, session, &ctx.trace, wanted.asked, guard, task)?;
+    if let Some(lease) = lease {
+        lease.publish(follower.flight().clone());
+    }
+    Ok(())
 }
 
 /// Begins the fill and follows it like everyone else.

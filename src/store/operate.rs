@@ -81,6 +81,17 @@ impl Store {
         purged
     }
 
+    /// Whether the fleet has been told of all purges; waits for it for a while. `None` without a shared
+    /// tier. Blocks.
+    pub fn fleet_is_told(&self, within: Duration) -> Option<bool> {
+        let shared = self.shared.as_ref()?;
+        let deadline = Instant::now() + within;
+        while shared.has_untold() && Instant::now() < deadline {
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
+        Some(!shared.has_untold())
+    }
+
     /// Where this replica left off in the fleet's log of purges. Blocks.
     pub fn fleet_position(&self) -> Option<(u32, u64)> {
         self.disk.fleet_position()

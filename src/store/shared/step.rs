@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::sleep;
+use tokio::time::timeout;
 
 use super::Shared;
 use super::client::engine::Log;
@@ -35,7 +35,8 @@ pub async fn keep_in_step(shared: &'static Shared, store: &'static Store) {
             Err(why) => log::debug!("the purges of the fleet cannot be read: {why}"),
         }
         shared.observe();
-        sleep(EVERY).await;
+        // Not again and again while a server does not answer.
+        let _ = timeout(EVERY, shared.untold.notified()).await;
     }
 }
 
