@@ -7,7 +7,7 @@ import tempfile
 import unittest
 
 import cluster
-from cluster import KUSTOMIZE, documents, helm, only, parse, run, server_config
+from cluster import KUSTOMIZE, documents, helm, only, parse, run, server_config, workload
 from test_schema import operator_problems, problems
 from test_server import check
 
@@ -28,7 +28,7 @@ def build(**files):
 
 class Readme(unittest.TestCase):
     def test_every_example_is_known(self):
-        names = ["kustomization.yaml", "llm-cache-server.yaml", "backup-values.yaml", "patch of the StatefulSet",
+        names = ["kustomization.yaml", "llm-cache-server.yaml", "values of a fleet", "backup-values.yaml", "patch of the StatefulSet",
                  "restore.yaml", "values.yaml", "patch of the NetworkPolicy"]
         self.assertEqual(list(EXAMPLES), names)
         self.assertEqual(README.count("```yaml"), len(names))
@@ -68,6 +68,17 @@ class Readme(unittest.TestCase):
         patched = build(kustomization=kustomization + patch, patch=EXAMPLES["patch of the NetworkPolicy"])
         one, other = (only(each, "NetworkPolicy")["spec"] for each in (objects, patched))
         self.assertEqual(one, other)
+
+    def test_the_values_of_a_fleet(self):
+        with cluster.values_file(EXAMPLES["values of a fleet"]) as file:
+            secret = "shared.passwordSecret=llm-cache-server-shared"
+            for values in ([cluster.FLEET, file], [cluster.REPLICAS, file]):
+                objects = helm(secret, values=values)
+                container = workload(objects)["spec"]["template"]["spec"]["containers"][0]
+                env = {each["name"]: each.get("value", "what a Secret holds") for each in container["env"]}
+                check(server_config(objects), env)
+                self.assertEqual(len(parse(server_config(objects))["shared"]["nodes"]), 2)
+                self.assertEqual(workload(objects)["kind"], "Deployment" if cluster.FLEET in values else "StatefulSet")
 
     def test_the_backup(self):
         with cluster.values_file(EXAMPLES["backup-values.yaml"]) as file:
