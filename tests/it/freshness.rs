@@ -30,12 +30,14 @@ async fn failing(status: &Arc<AtomicU16>) -> Origin {
 async fn age(proxy: &Proxy, keys: &[Key], expired_ms_ago: u64) {
     let options = StoreOptions {
         path: proxy.path("data"),
+        on_disk: true,
         memory_bytes_max: 64 << 20,
         disk_bytes_max: 1 << 30,
         write_queue_bytes_max: 16 << 20,
         durability: Durability::Process,
         pinned: Vec::new(),
         stale_max: Duration::ZERO,
+        shared: None,
     };
     let store = Store::open(&options, Arc::new(Metrics::new().unwrap())).unwrap();
     for key in keys {

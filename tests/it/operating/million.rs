@@ -32,12 +32,14 @@ async fn fill(proxy: &Proxy) {
     let metrics = Arc::new(Metrics::new().unwrap());
     let options = StoreOptions {
         path: proxy.path("data"),
+        on_disk: true,
         memory_bytes_max: 64 << 20,
         disk_bytes_max: 20 << 30,
         write_queue_bytes_max: 64 << 20,
         durability: Durability::None,
         pinned: Vec::new(),
         stale_max: Duration::ZERO,
+        shared: None,
     };
     let store = Store::open(&options, metrics.clone()).unwrap();
     let about = Arc::new(About::new("chat", Some(MODEL), None, [7; 8], [9; 8]));
