@@ -148,7 +148,7 @@ impl Reader {
             self.offset += length as u64;
             match frame {
                 Frame::Head(head) => {
-                    if is_stream(&head) {
+                    if head.is_stream() {
                         self.begun = true;
                         self.flight.begin(head.head());
                     } else {
@@ -168,6 +168,8 @@ impl Reader {
                     return Ok(Some(Followed::Complete));
                 }
                 Frame::End(_) => return Err(frame::Damaged),
+                Frame::Stored if self.body_bytes == 0 => return Ok(Some(self.stored().await)),
+                Frame::Stored => return Err(frame::Damaged),
                 Frame::Break => {
                     return Ok(Some(match self.begun {
                         true => Followed::Broken,
@@ -188,6 +190,28 @@ impl Reader {
         Ok(())
     }
 
+    /// The answer is complete and lies in the tier; none of it was published.
+    async fn stored(&mut self) -> Followed {
+        let Some(record) = self.cache.fetch(&self.key).await else {
+            return self.given_up();
+        };
+        if let Some(usage) = record.usage {
+            self.flight.set_usage(usage);
+        }
+        if !self.begun {
+            self.begun = true;
+            let content_length = (!record.stream).then_some(record.body.len() as u64);
+            let headers = record.headers.clone();
+            let head = HeadFrame {
+                content_length,
+                headers,
+            };
+            self.flight.begin(head.head());
+        }
+        self.flight.push(record.body.clone(), false).await;
+        Followed::Complete
+    }
+
     /// The answer is complete. It is kept here before anyone is told, so that the next request finds it.
     async fn take_in(&mut self) {
         if let Some(record) = self.cache.fetch(&self.key).await
@@ -203,13 +227,4 @@ impl Reader {
             }
         }
     }
-}
-
-/// Whether clients read it as it comes.
-fn is_stream(head: &HeadFrame) -> bool {
-    head.headers.iter().any(|(name, value)| {
-        let value = value.as_bytes();
-        let is = |kind: &[u8]| memchr::memmem::find(value, kind).is_some();
-        name == http::header::CONTENT_TYPE && (is(b"event-stream") || is(b"ndjson"))
-    })
 }

@@ -16,6 +16,7 @@ use crate::store::record::Reader;
 const TAG_HEAD: u8 = b'h';
 const TAG_PIECE: u8 = b'p';
 const TAG_END: u8 = b'e';
+const TAG_STORED: u8 = b's';
 const TAG_BREAK: u8 = b'x';
 const PREFIX: usize = 13;
 /// No frame is longer: a head or a piece as it came from an upstream.
@@ -32,6 +33,8 @@ pub enum Frame {
     Piece(Vec<u8>),
     /// The answer is complete; it has so many bytes.
     End(u64),
+    /// The answer is complete, and stored.
+    Stored,
     /// Nothing more will come, and it is not complete: ask for yourself.
     Break,
 }
@@ -54,6 +57,14 @@ impl HeadFrame {
         }
     }
 
+    /// Whether clients read it as it comes.
+    pub fn is_stream(&self) -> bool {
+        self.headers.iter().any(|(name, value)| {
+            let is = |kind: &[u8]| memchr::memmem::find(value.as_bytes(), kind).is_some();
+            name == http::header::CONTENT_TYPE && (is(b"event-stream") || is(b"ndjson"))
+        })
+    }
+
     /// The head that followers get.
     pub fn head(self) -> Head {
         Head {
@@ -74,6 +85,7 @@ pub fn encode(frame: &Frame, offset: u64, out: &mut Vec<u8>) {
             return;
         }
         Frame::End(length) => (TAG_END, length.to_le_bytes().to_vec()),
+        Frame::Stored => (TAG_STORED, Vec::new()),
         Frame::Break => (TAG_BREAK, Vec::new()),
     };
     write(tag, &payload, offset, out);
@@ -137,6 +149,7 @@ pub fn decode(bytes: &[u8], offset: u64) -> Result<Option<(Frame, usize)>, Damag
         TAG_HEAD => Frame::Head(read_head(payload).ok_or(Damaged)?),
         TAG_PIECE => Frame::Piece(payload.to_vec()),
         TAG_END => Frame::End(u64::from_le_bytes(payload.try_into().map_err(|_| Damaged)?)),
+        TAG_STORED => Frame::Stored,
         TAG_BREAK => Frame::Break,
         _ => return Err(Damaged),
     };
@@ -180,6 +193,7 @@ mod tests {
             }),
             Frame::Piece(b"data: {}\n\n".to_vec()),
             Frame::End(10),
+            Frame::Stored,
             Frame::Break,
         ]
     }

@@ -1,4 +1,8 @@
 //! The leader's side: what its flight gets is appended to a log that the others read.
+//!
+//! Most answers are followed by nobody elsewhere, and of those that are not streams nobody could read a
+//! part: of these only the end is told, and where the answer lies. A stream is published as it comes once
+//! somebody follows it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +12,16 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::RENEW_EVERY;
 use super::frame::{self, Frame, HeadFrame};
 use crate::cache::Cache;
-use crate::cache::flight::{End, Flight, Follower};
+use crate::cache::flight::{End, Flight, Follower, Since};
 use crate::key::Key;
 use crate::store::shared::{Shared, Token};
 
-/// Bytes of one append; pieces that come meanwhile go together.
+/// Bytes of one append.
 const APPEND_MAX: usize = 256 << 10;
+/// Between two appends: pieces that come meanwhile go together.
+const APPEND_EVERY: Duration = Duration::from_millis(20);
+/// A stream that nobody elsewhere follows is looked at this often.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Between attempts to publish while the server does not answer.
 const RETRY_EVERY: Duration = Duration::from_millis(100);
 /// Once the answer is there, it is not tried for longer: who follows has given up by then.
@@ -29,12 +37,20 @@ pub async fn publish(cache: &'static Cache, key: Key, token: Token, flight: Arc<
             token,
             flight,
             log: Log::default(),
+            told: Told::Nothing,
+            stored: None,
             seat: None,
         };
         publisher.run().await;
         shared.has_published(&key);
         shared.end_lease(&key, &token).await;
     }
+}
+
+/// Resolves at a flight's end.
+async fn ended(flight: &Flight) {
+    let mut progress = flight.progress();
+    while flight.ended().is_none() && progress.changed().await.is_ok() {}
 }
 
 struct Publisher {
@@ -44,8 +60,22 @@ struct Publisher {
     token: Token,
     flight: Arc<Flight>,
     log: Log,
+    told: Told,
+    /// At the end of a complete answer: whether the tier has it.
+    stored: Option<bool>,
     /// Held for followers elsewhere, so that the fill does not stop because those here have left.
     seat: Option<Follower>,
+}
+
+/// How much is told to the others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Only how it ends.
+    Nothing,
+    /// All of it, as it comes.
+    All,
+    /// That they have to ask for themselves.
+    Break,
 }
 
 /// How much of the flight is in the log.
@@ -54,6 +84,7 @@ struct Log {
     head: bool,
     pieces: usize,
     body_bytes: u64,
+    ended: bool,
     /// Bytes of all frames so far, and those of them that the server does not have yet.
     bytes: u64,
     unsent: Vec<u8>,
@@ -64,6 +95,13 @@ impl Log {
         let before = self.unsent.len();
         frame::encode(frame, self.bytes, &mut self.unsent);
         self.bytes += (self.unsent.len() - before) as u64;
+    }
+
+    fn end(&mut self, frame: &Frame) {
+        if !self.ended {
+            self.ended = true;
+            self.add(frame);
+        }
     }
 
     /// Bytes that the server should have.
@@ -79,21 +117,31 @@ impl Publisher {
         let mut ended_at = None;
         loop {
             progress.borrow_and_update();
-            let ended = self.read();
+            let began = Instant::now();
+            self.tell().await;
             if !self.send().await {
-                let ended_at = *ended_at.get_or_insert_with(Instant::now);
-                if ended && ended_at.elapsed() > RETRY_MAX {
-                    return;
+                if self.flight.ended().is_some() {
+                    let ended_at: &mut Instant = ended_at.get_or_insert(began);
+                    if ended_at.elapsed() > RETRY_MAX {
+                        return;
+                    }
                 }
                 sleep(RETRY_EVERY).await;
                 continue;
             }
-            if ended {
+            if self.log.ended {
                 return;
             }
-            ended_at = None;
+            // What comes at once goes together.
+            let next = began + self.pause();
             tokio::select! {
-                changed = progress.changed() => if changed.is_err() { return },
+                changed = progress.changed() => {
+                    if changed.is_err() { return }
+                    tokio::select! {
+                        () = sleep_until(next) => {}
+                        () = ended(&self.flight) => {}
+                    }
+                }
                 () = sleep_until(renew_at) => {
                     self.renew().await;
                     renew_at = Instant::now() + RENEW_EVERY;
@@ -103,69 +151,81 @@ impl Publisher {
         }
     }
 
-    /// Takes what has come into the log. True at the end, or if no more is to be told.
-    fn read(&mut self) -> bool {
-        if self.log.body_bytes == u64::MAX {
-            return true;
+    fn pause(&self) -> Duration {
+        match self.told {
+            Told::All => APPEND_EVERY,
+            Told::Nothing | Told::Break => LOOK_EVERY,
         }
+    }
+
+    /// Takes into the log what is to be told of what has come.
+    async fn tell(&mut self) {
         let since = self.flight.since(self.log.pieces);
-        let Some(head) = since.head else {
-            return match since.end {
-                None => false,
-                Some(_) => self.stop(),
-            };
+        self.decide(&since).await;
+        let Some(head) = since.head.filter(|_| self.told != Told::Break) else {
+            if since.end.is_some() || self.told == Told::Break {
+                self.told = Told::Break;
+                self.log.end(&Frame::Break);
+            }
+            return;
         };
+        if self.told == Told::All {
+            if !self.log.head {
+                self.log.head = true;
+                self.log.add(&Frame::Head(HeadFrame::of(&head)));
+            }
+            for piece in &since.pieces {
+                self.log.add(&Frame::Piece(piece.to_vec()));
+                self.log.body_bytes += piece.len() as u64;
+            }
+            self.log.pieces += since.pieces.len();
+        }
+        if since.end.is_none() {
+            return;
+        }
+        // Before anyone is told of the end: the next request finds it.
+        let stored = match self.stored {
+            Some(stored) => stored,
+            None => self.store().await,
+        };
+        self.stored = Some(stored);
+        match self.told {
+            Told::All => self.log.end(&Frame::End(self.log.body_bytes)),
+            _ if stored => self.log.end(&Frame::Stored),
+            _ => self.log.end(&Frame::Break),
+        }
+    }
+
+    /// How much is to be told from here on.
+    async fn decide(&mut self, since: &Since) {
+        let broken = matches!(since.end, Some(End::Broken(_) | End::Failed(_)));
+        let Some(head) = &since.head else { return };
         // Errors are between an upstream and who asked it. What does not fit is not kept to be read.
-        if head.status != 200 || since.overflowed {
-            return self.stop();
-        }
-        if !self.log.head {
-            self.log.head = true;
-            self.log.add(&Frame::Head(HeadFrame::of(&head)));
-        }
-        for piece in &since.pieces {
-            self.log.add(&Frame::Piece(piece.to_vec()));
-            self.log.body_bytes += piece.len() as u64;
-        }
-        self.log.pieces += since.pieces.len();
-        match since.end {
-            None => false,
-            Some(End::Complete) => true,
-            Some(End::Broken(_) | End::Failed(_)) => self.stop(),
+        if head.status != 200 || since.overflowed || broken {
+            self.told = Told::Break;
+            self.seat = None;
+        } else if self.told == Told::Nothing
+            && HeadFrame::of(head).is_stream()
+            && self.shared.is_watched(&self.key, &self.token).await
+        {
+            self.told = Told::All;
         }
     }
 
-    /// Nothing more will be told.
-    fn stop(&mut self) -> bool {
-        self.seat = None;
-        self.log.add(&Frame::Break);
-        self.log.body_bytes = u64::MAX;
-        true
+    /// Whether the tier has the answer now.
+    async fn store(&self) -> bool {
+        let Some(record) = self.cache.store().get_hot(&self.key) else {
+            return false;
+        };
+        let stored = self.shared.put(&record).await;
+        if !stored {
+            self.shared.drops_write();
+        }
+        stored
     }
 
-    /// Sends what the server does not have yet; at the end of a complete answer that it is there, and
-    /// complete. False if the server did not take it.
+    /// Sends what the server does not have yet. False if it did not take it.
     async fn send(&mut self) -> bool {
-        let since = self.flight.since(self.log.pieces);
-        let complete = self.log.body_bytes != u64::MAX
-            && since.end == Some(End::Complete)
-            && since.pieces.is_empty();
-        if complete && self.log.head {
-            if !self.append().await {
-                return false;
-            }
-            // Before anyone is told of the end: the next request finds it.
-            if let Some(record) = self.cache.store().get_hot(&self.key)
-                && !self.shared.put(&record).await
-            {
-                self.shared.drops_write();
-            }
-            self.log.add(&Frame::End(self.log.body_bytes));
-        }
-        self.append().await
-    }
-
-    async fn append(&mut self) -> bool {
         while !self.log.unsent.is_empty() {
             let length = self.log.unsent.len().min(APPEND_MAX);
             let Some(part) = self.log.unsent.get(..length) else {
@@ -177,11 +237,7 @@ impl Publisher {
                 // It may have been appended or not, or the server has lost what it had: from the beginning,
                 // byte for byte the same.
                 let _ = self.shared.unpublish(&self.key, &self.token).await;
-                let stopped = self.log.body_bytes == u64::MAX;
                 self.log = Log::default();
-                if stopped {
-                    self.stop();
-                }
                 return false;
             }
             self.log.unsent.drain(..length);
@@ -192,8 +248,7 @@ impl Publisher {
     async fn renew(&mut self) {
         // Otherwise somebody else asks as well; who follows this one can go on.
         let _ = self.shared.renew(&self.key, &self.token).await;
-        if self.seat.is_some() {
-            self.seat = None;
+        if self.seat.take().is_some() {
             self.look_for_followers().await;
         }
     }

@@ -52,7 +52,7 @@ impl Shared {
         let main = self.names.main(key);
         let get = async {
             let value = match self.timed(Operation::Get, self.engine.get(&main)).await {
-                Err(Trouble::Refused(why)) => {
+                Err(Trouble::Refused(why)) if Bad::is_stranger(&why) => {
                     self.bad(key, Bad::stranger(why));
                     return None;
                 }
@@ -76,7 +76,7 @@ impl Shared {
             },
             Ok(Claimed::Taken) => self.taken(),
             Ok(Claimed::Held(holder)) => self.held(key, &holder),
-            Err(Trouble::Refused(why)) => {
+            Err(Trouble::Refused(why)) if Bad::is_stranger(&why) => {
                 self.bad(key, Bad::stranger(why));
                 self.lease(key, token).await
             }
@@ -186,6 +186,11 @@ impl Bad {
     /// A key of another type, most likely.
     fn stranger(why: String) -> Bad {
         Bad(BadValue::Foreign, why)
+    }
+
+    /// Whether that is what a server refuses, and not that it is full or that this is not allowed.
+    fn is_stranger(why: &str) -> bool {
+        why.contains("WRONGTYPE")
     }
 }
 
