@@ -21,7 +21,7 @@ const APPEND_MAX: usize = 256 << 10;
 /// Between two appends: pieces that come meanwhile go together.
 const APPEND_EVERY: Duration = Duration::from_millis(20);
 /// A stream that nobody elsewhere follows is looked at this often.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Between attempts to publish while the server does not answer.
 const RETRY_EVERY: Duration = Duration::from_millis(100);
 /// Once the answer is there, it is not tried for longer: who follows has given up by then.
