@@ -34,26 +34,26 @@ async fn looked(proxy: &Proxy, path: &str) -> Value {
     answer.json()
 }
 
-async fn purge(proxy: &Proxy, what: &Value) -> Value {
+pub async fn purge(proxy: &Proxy, what: &Value) -> Value {
     let answer = operate(proxy, post("/cache/purge", what)).await;
     answer.is_clean(200);
     answer.json()
 }
 
 /// Waits until so many answers are on disk.
-async fn written(proxy: &Proxy, count: usize) {
+pub async fn written(proxy: &Proxy, count: usize) {
     let series = "llm_cache_store_entries{tier=\"disk\"}";
     proxy.reaches(series, count as f64).await;
 }
 
 /// A chat question to a model.
-fn chat_with(model: &str, question: &str) -> Ask {
+pub fn chat_with(model: &str, question: &str) -> Ask {
     let mut body = chat_body(question);
     body["model"] = json!(model);
     Ask::post("/v1/chat/completions", body.to_string())
 }
 
-fn key_of(answer: &Answer) -> String {
+pub fn key_of(answer: &Answer) -> String {
     answer.field("x-llm-cache-key").unwrap().to_owned()
 }
 

@@ -1,0 +1,279 @@
+//! What is purged at one replica is gone at every other, those that were down or cut off too.
+
+use serde_json::Value;
+
+use super::*;
+use crate::operating::{chat_with, key_of, purge, written};
+
+/// The answer that is to go and one that is to stay.
+const DOOMED: &str = "o3";
+
+fn doomed(tag: &str) -> Ask {
+    chat_with(DOOMED, &format!("{tag}: to be purged"))
+}
+
+fn spared(tag: &str) -> Ask {
+    chat_with("gpt-4o", &format!("{tag}: to stay"))
+}
+
+/// Asks at the first replica and makes sure that all others have it in tiers of their own.
+async fn known_everywhere(fleet: &[Proxy], ask: &Ask) -> Answer {
+    let before = shared_puts(&fleet[0]).await;
+    let miss = fleet[0].ask(ask).await;
+    miss.is(200, "miss");
+    shared(&fleet[0], before + 1).await;
+    for other in &fleet[1..] {
+        for _ in 0..2 {
+            assert_eq!(other.ask(ask).await.is(200, "hit").body, miss.body);
+        }
+    }
+    miss
+}
+
+async fn shared_puts(replica: &Proxy) -> usize {
+    let series = "llm_cache_shared_operations_total{operation=\"put\",result=\"ok\"}";
+    replica.metrics().await.value(series) as usize
+}
+
+/// Waits until a replica no longer serves it.
+#[track_caller]
+fn is_gone<'a>(
+    bound: std::time::Duration,
+    replica: &'a Proxy,
+    ask: &'a Ask,
+) -> impl Future<Output = ()> + 'a {
+    within(bound, "a purged answer is gone", async || {
+        match serves(replica, ask).await {
+            true => Err("it is served".to_owned()),
+            false => Ok(()),
+        }
+    })
+}
+
+/// Nobody serves the answer of an earlier call; the next one is everybody's.
+async fn is_asked_anew(fleet: &[Proxy], origin: &Origin, ask: &Ask) {
+    let calls = origin.count();
+    for replica in fleet {
+        assert!(!serves(replica, ask).await, "a purged answer is back");
+    }
+    for replica in fleet {
+        let answer = replica.ask(ask).await;
+        answer.is_clean(200);
+        assert!(answer.call() > calls, "a purged answer: {}", answer.dump());
+    }
+}
+
+async fn each_purge_reaches_all(whats: &[(&str, Value)]) {
+    let origin = origin().start().await;
+    let cluster = RedisCluster::start().await;
+    let fleet = fleet(3, &origin, &cluster.node_names()).await;
+    for (nth, (tag, what)) in whats.iter().enumerate() {
+        let (ask, stays) = (doomed(tag), spared(tag));
+        let answer = known_everywhere(&fleet, &ask).await;
+        known_everywhere(&fleet, &stays).await;
+        let mut what = what.clone();
+        match *tag {
+            "key" => what = json!({"key": key_of(&answer)}),
+            "tenant" => {
+                let path = format!("/cache/entries/{}", key_of(&answer));
+                written(&fleet[0], 1).await;
+                let shown = fleet[0].admin_get(&path).await;
+                what = json!({"tenant": shown.is_clean(200).json()["tenant"]});
+            }
+            _ => {}
+        }
+        let at = nth % fleet.len();
+        purge(&fleet[at], &what).await;
+        assert!(!serves(&fleet[at], &ask).await, "{what}");
+        for replica in &fleet {
+            is_gone(ms(1_000), replica, &ask).await;
+        }
+        is_asked_anew(&fleet, &origin, &ask).await;
+        if matches!(*tag, "key" | "model") {
+            for replica in &fleet {
+                assert!(serves(replica, &stays).await, "{what} took another too");
+            }
+        }
+        let (sent, received) = ("sent", "received");
+        for (replica, direction) in [(at, sent), ((at + 1) % 3, received)] {
+            let series = format!("llm_cache_shared_purges_total{{direction=\"{direction}\"}}");
+            fleet[replica].reaches(&series, 1.0).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_purge_of_a_key_a_model_or_all_reaches_every_replica() {
+    let whats = [
+        ("key", Value::Null),
+        ("model", json!({"model": DOOMED})),
+        ("all", json!({"all": true})),
+    ];
+    each_purge_reaches_all(&whats).await;
+}
+
+#[tokio::test]
+async fn so_does_one_of_a_tenant_or_by_age() {
+    let whats = [("tenant", Value::Null), ("age", json!({"older_than": "0s"}))];
+    each_purge_reaches_all(&whats).await;
+}
+
+/// A replica is down while others purge; its disk still has what they purged.
+async fn purged_while_one_is_down(what: &str, killed: bool) {
+    let origin = origin().start().await;
+    let cluster = RedisCluster::start().await;
+    let mut fleet = fleet(3, &origin, &cluster.node_names()).await;
+    let (ask, stays) = (doomed(what), spared(what));
+    let answer = known_everywhere(&fleet, &ask).await;
+    known_everywhere(&fleet, &stays).await;
+    written(&fleet[2], 2).await;
+    match killed {
+        true => fleet[2].kill9(),
+        false => fleet[2].sigterm(),
+    }
+    fleet[2].exits_within(ms(20_000)).await;
+    let what = match what {
+        "key" => json!({"key": key_of(&answer)}),
+        "model" => json!({"model": DOOMED}),
+        _ => json!({"all": true}),
+    };
+    purge(&fleet[0], &what).await;
+    is_gone(ms(1_000), &fleet[1], &ask).await;
+    let calls = origin.count();
+    fleet[2].start_again().await;
+    // As soon as it is ready, before it can have heard of anything.
+    let answer = fleet[2].ask(&ask).await;
+    answer.is_clean(200);
+    assert!(answer.call() > calls, "a purged answer: {}", answer.dump());
+    joined(&fleet[2]).await;
+    for replica in &fleet {
+        let answer = replica.ask(&ask).await;
+        assert!(answer.is_clean(200).call() > calls, "{}", answer.dump());
+    }
+    if what.get("all").is_none() {
+        assert!(serves(&fleet[2], &stays).await, "its disk is not used again");
+    }
+}
+
+#[tokio::test]
+async fn a_key_purged_while_a_replica_was_down_is_not_served_after_its_return() {
+    purged_while_one_is_down("key", true).await;
+}
+
+#[tokio::test]
+async fn a_model_purged_while_a_replica_was_down_is_not_served_after_its_return() {
+    purged_while_one_is_down("model", false).await;
+}
+
+#[tokio::test]
+async fn all_purged_while_a_replica_was_down_is_not_served_after_its_return() {
+    purged_while_one_is_down("all", true).await;
+}
+
+#[tokio::test]
+async fn a_purge_without_redis_reaches_the_others_once_it_is_back() {
+    let origin = origin().start().await;
+    let mut redis = Redis::start().await;
+    let fleet = fleet(3, &origin, &[redis.node()]).await;
+    // It hangs and goes on; it dies and comes back without a memory.
+    for dies in [false, true] {
+        let tag = format!("dies: {dies}");
+        let (ask, stays) = (doomed(&tag), spared(&tag));
+        known_everywhere(&fleet, &ask).await;
+        known_everywhere(&fleet, &stays).await;
+        match dies {
+            true => redis.kill(),
+            false => redis.freeze(),
+        }
+        purge(&fleet[0], &json!({"model": DOOMED})).await;
+        assert!(!serves(&fleet[0], &ask).await);
+        match dies {
+            true => redis.start_again().await,
+            false => redis.thaw(),
+        }
+        for replica in &fleet {
+            is_gone(ms(15_000), replica, &ask).await;
+            joined(replica).await;
+            assert!(serves(replica, &stays).await, "{tag}: more is gone");
+        }
+        is_asked_anew(&fleet, &origin, &ask).await;
+    }
+    // Numbers of purges that begin anew are no reason to miss one.
+    for round in 0..3 {
+        let ask = doomed(&format!("after the log was lost {round}"));
+        known_everywhere(&fleet, &ask).await;
+        purge(&fleet[round], &json!({"model": DOOMED})).await;
+        for replica in &fleet {
+            is_gone(ms(1_000), replica, &ask).await;
+        }
+        is_asked_anew(&fleet, &origin, &ask).await;
+    }
+}
+
+#[tokio::test]
+async fn a_purge_that_the_log_forgot_is_not_undone_by_a_replica_that_was_down() {
+    let origin = origin().start().await;
+    let mut redis = Redis::start().await;
+    let mut fleet = fleet(3, &origin, &[redis.node()]).await;
+    let ask = doomed("forgotten");
+    known_everywhere(&fleet, &ask).await;
+    written(&fleet[2], 1).await;
+    fleet[2].kill9();
+    fleet[2].exits_within(ms(5_000)).await;
+    purge(&fleet[0], &json!({"model": DOOMED})).await;
+    is_gone(ms(1_000), &fleet[1], &ask).await;
+    redis.kill();
+    redis.start_again().await;
+    for replica in &fleet[..2] {
+        joined(replica).await;
+    }
+    let calls = origin.count();
+    fleet[2].start_again().await;
+    joined(&fleet[2]).await;
+    for replica in fleet.iter().rev() {
+        let answer = replica.ask(&ask).await;
+        answer.is_clean(200);
+        assert!(answer.call() > calls, "a purged answer: {}", answer.dump());
+    }
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_through_another_replica_is_not_stored_after_a_purge() {
+    let gates = [Gate::closed(), Gate::closed()];
+    let held = gates.clone();
+    let script = move |call: &Call| match held.get(call.number - 1) {
+        Some(gate) => llm::any(call).held(gate),
+        None => llm::any(call),
+    };
+    let origin = origin().answer(script).start().await;
+    let redis = Redis::start().await;
+    let fleet = fleet(3, &origin, &[redis.node()]).await;
+    for (round, what) in [json!({"all": true}), json!({"model": DOOMED})]
+        .iter()
+        .enumerate()
+    {
+        let ask = doomed(&format!("on its way {round}"));
+        // The first leads, the second follows it, the third purges.
+        let purging = async {
+            all_following(&fleet[..2], 1).await;
+            purge(&fleet[2], what).await;
+            for replica in &fleet[..2] {
+                let series = "llm_cache_shared_purges_total{direction=\"received\"}";
+                replica.reaches(series, (round + 1) as f64).await;
+            }
+            gates[round].open();
+        };
+        let follower = async {
+            origin.called(round * 2 + 1).await;
+            fleet[1].ask(&ask).await
+        };
+        let (leader, follower, ()) = tokio::join!(fleet[0].ask(&ask), follower, purging);
+        for answer in [&leader, &follower] {
+            answer.is_clean(200);
+        }
+        let calls = origin.count();
+        let answer = fleet[2].ask(&ask).await;
+        answer.is_clean(200);
+        assert!(answer.call() > calls, "stored after a purge: {}", answer.dump());
+    }
+}
