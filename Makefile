@@ -31,6 +31,7 @@ demo: build ## Shows what the cache does, without a key and without a network
 test: test-rust test-sdk test-docs ## The whole suite: Rust tests, the SDK suites, the documented commands
 
 test-rust: setup ## Unit, integration and documentation tests
+	@scripts/setup.sh test
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	  set -ex; \
 	  cargo nextest run --cargo-profile release --locked; \

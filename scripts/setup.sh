@@ -4,6 +4,7 @@
 #   scripts/setup.sh PART…
 #
 #   build  what compiling needs: clang and libclang (RocksDB's bindings), cmake; checks the Rust toolchain
+#   test   what the Rust tests start beside the server: redis-server
 #   sdk    Python and Node with the packages of the SDK suites
 #   docs   what the commands in the docs need, the SDKs among it
 #   bench  the load generator, and what the server is measured beside
@@ -116,6 +117,13 @@ setup_build() {
     install_packages
 }
 
+# REDIS_SERVER names another server of that kind for the tests; bringing it is its chooser's business.
+setup_test() {
+    [ -z "${REDIS_SERVER:-}" ] || return 0
+    need redis-server has redis-server
+    install_without_starting
+}
+
 venv() { # venv NAME REQUIREMENTS: a virtual environment that holds exactly what the file says
     local dir="$CACHE_DIR/venv-$1" stamp
     stamp="$(python3 -c 'import sys; print(sys.version)') $(cat "$2")"
@@ -215,10 +223,10 @@ setup_fuzz() {
     cargo_tool cargo-fuzz "$CARGO_FUZZ_VERSION" || die "cargo-fuzz could not be installed"
 }
 
-[ $# -gt 0 ] || die "which part? build, sdk, docs, bench, guard, lint, deny, fuzz"
+[ $# -gt 0 ] || die "which part? build, test, sdk, docs, bench, guard, lint, deny, fuzz"
 for part in "$@"; do
     case $part in
-    build | sdk | docs | bench | guard | lint) "setup_$part" ;;
+    build | test | sdk | docs | bench | guard | lint) "setup_$part" ;;
     deny) cargo_tool cargo-deny "$CARGO_DENY_VERSION" || die "cargo-deny could not be installed" ;;
     fuzz) setup_fuzz ;;
     *) die "no such part: $part" ;;

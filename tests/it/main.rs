@@ -22,6 +22,7 @@ mod early_answers;
 // Faults come by LD_PRELOAD, tmpfs and kill.
 #[cfg(target_os = "linux")]
 mod faults;
+mod fleet;
 mod forms;
 mod freshness;
 mod isolation;

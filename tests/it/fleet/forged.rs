@@ -47,7 +47,10 @@ async fn spoilt_values_are_misses_and_counted() {
     let origin = origin().start().await;
     let redis = Redis::start().await;
     let fleet = fleet(3, &origin, &[redis.node()]).await;
-    fleet[0].ask(&chat("another question")).await.is(200, "miss");
+    fleet[0]
+        .ask(&chat("another question"))
+        .await
+        .is(200, "miss");
     shared(&fleet[0], 1).await;
     let other = answers([&redis]).await.remove(0).1;
     for (nth, (spoil, change)) in SPOILS.iter().enumerate() {

@@ -98,8 +98,11 @@ async fn killed_before_the_first_byte_it_is_followed_by_another() {
         fleet[0].kill9();
         Instant::now()
     };
-    let (second, third, killed) =
-        tokio::join!(ask_all(&fleet[1], &asks), ask_all(&fleet[2], &asks), killing);
+    let (second, third, killed) = tokio::join!(
+        ask_all(&fleet[1], &asks),
+        ask_all(&fleet[2], &asks),
+        killing
+    );
     println!("whole answers {:?} after the kill", killed.elapsed());
     assert!(killed.elapsed() < ms(10_000));
     for answer in second.iter().chain(&third) {
@@ -107,7 +110,10 @@ async fn killed_before_the_first_byte_it_is_followed_by_another() {
         assert!(is_true_or_broken(answer, &origin, reply));
     }
     origin.was_called(2);
-    assert!(leader.read_answer().await.is_err(), "its client is answered");
+    assert!(
+        leader.read_answer().await.is_err(),
+        "its client is answered"
+    );
     fleet[0].exits_within(ms(5_000)).await;
     fleet[0].start_again().await;
     joined(&fleet[0]).await;

@@ -114,7 +114,10 @@ async fn a_purge_of_a_key_a_model_or_all_reaches_every_replica() {
 
 #[tokio::test]
 async fn so_does_one_of_a_tenant_or_by_age() {
-    let whats = [("tenant", Value::Null), ("age", json!({"older_than": "0s"}))];
+    let whats = [
+        ("tenant", Value::Null),
+        ("age", json!({"older_than": "0s"})),
+    ];
     each_purge_reaches_all(&whats).await;
 }
 
@@ -151,7 +154,10 @@ async fn purged_while_one_is_down(what: &str, killed: bool) {
         assert!(answer.is_clean(200).call() > calls, "{}", answer.dump());
     }
     if what.get("all").is_none() {
-        assert!(serves(&fleet[2], &stays).await, "its disk is not used again");
+        assert!(
+            serves(&fleet[2], &stays).await,
+            "its disk is not used again"
+        );
     }
 }
 
@@ -274,6 +280,10 @@ async fn what_is_on_its_way_through_another_replica_is_not_stored_after_a_purge(
         let calls = origin.count();
         let answer = fleet[2].ask(&ask).await;
         answer.is_clean(200);
-        assert!(answer.call() > calls, "stored after a purge: {}", answer.dump());
+        assert!(
+            answer.call() > calls,
+            "stored after a purge: {}",
+            answer.dump()
+        );
     }
 }

@@ -91,7 +91,10 @@ async fn three_hundred_streams_at_three_replicas_cost_one_call() {
     }
     // The promise is 100 ms, on a machine that has nothing else to do.
     let best = remotes.iter().min().unwrap();
-    assert!(*best <= ms(500), "first bytes elsewhere came {remotes:?} late");
+    assert!(
+        *best <= ms(500),
+        "first bytes elsewhere came {remotes:?} late"
+    );
     origin.was_called(ROUNDS);
 }
 
@@ -243,7 +246,10 @@ async fn a_stream_that_breaks_is_broken_at_every_replica() {
         is_true_or_broken(&answer, &origin, reply);
         answer.is_broken();
     }
-    assert!(answers([&redis]).await.is_empty(), "part of an answer is kept");
+    assert!(
+        answers([&redis]).await.is_empty(),
+        "part of an answer is kept"
+    );
     for replica in &fleet {
         let answer = replica.ask(&ask).await;
         assert!(answer.is_clean(200).call() > 1);
@@ -254,7 +260,6 @@ async fn a_stream_that_breaks_is_broken_at_every_replica() {
 /// Everybody asks, the upstream refuses, everybody hears it; each replica asks once at most.
 async fn the_fleet_is_refused(status: u16, ask: Ask) {
     const EACH: usize = 10;
-    let _turn = alone().await;
     let gate = Gate::closed();
     let held = gate.clone();
     let script = move |call: &Call| {

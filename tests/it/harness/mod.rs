@@ -36,7 +36,7 @@ pub use metrics::Metrics;
 pub use origin::{Origin, origin};
 pub use port::Port;
 pub use process::{Process, command};
-pub use proxy::{Proxy, proxy, proxy_before, try_get};
+pub use proxy::{Proxy, ProxyBuilder, proxy, proxy_before, try_get};
 pub use quiet::alone;
 pub use raw_origin::{Act, raw_origin, until_close};
 pub use redis::{Redis, RedisCluster};

@@ -110,3 +110,80 @@ async fn tls_agrees_on_http_2() {
     H1::over(socket).ask(&chat("tls")).await.is_clean(200);
     assert_eq!(origin.calls()[0].version, http::Version::HTTP_2);
 }
+
+#[tokio::test]
+async fn a_cluster_serves_all_slots_and_survives_its_masters() {
+    let began = std::time::Instant::now();
+    let mut cluster = RedisCluster::with_replicas().await;
+    println!("three masters with replicas took {:?}", began.elapsed());
+    let mut stored = 0;
+    for n in 0..30 {
+        let key = format!("key {n}");
+        for node in &cluster.masters {
+            // The others say who it is that has the slot.
+            let set = node.try_ask(&["SET", &key, "LLMS and more"]).await;
+            stored += usize::from(set == Ok(Resp::Bytes(b"OK".into())));
+        }
+    }
+    assert_eq!(stored, 30);
+    assert_eq!(redis::answers(&cluster.masters).await.len(), 30);
+    cluster.masters[0].kill();
+    let promoted = async || match cluster.replicas[0].ask(&["ROLE"]).await.list() {
+        role if role[0] == Resp::Bytes(b"master".into()) => Ok(()),
+        role => Err(format!("{role:?}")),
+    };
+    within(ms(20_000), "a failover", promoted).await;
+    cluster.masters[0].start_again().await;
+}
+
+#[tokio::test]
+async fn a_redis_hangs_goes_on_and_comes_back() {
+    let mut redis = Redis::start().await;
+    redis.ask(&["RPUSH", "list", "a", "b"]).await;
+    let list = redis.ask(&["LRANGE", "list", "0", "-1"]).await.list();
+    assert_eq!(list, [b"a", b"b"].map(|word| Resp::Bytes(word.into())));
+    assert_eq!(redis.ask(&["GET", "absent"]).await, Resp::Nil);
+    assert!(matches!(
+        redis.try_ask(&["GET", "list"]).await,
+        Ok(Resp::Error(_))
+    ));
+    redis.freeze();
+    assert!(redis.try_ask(&["PING"]).await.is_err());
+    redis.thaw();
+    redis.ask(&["PING"]).await;
+    redis.kill();
+    assert!(redis.try_ask(&["PING"]).await.is_err());
+    redis.start_again().await;
+    assert!(redis.keys().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_relay_delays_stalls_cuts_and_refuses() {
+    let origin = origin().start().await;
+    let lag = Lag::before(origin.addr.port()).await;
+    let addr = lag.node().parse().unwrap();
+    let mut h1 = H1::connect(addr).await;
+    h1.ask(&chat("through")).await.is_clean(200);
+    lag.latency(ms(100));
+    let began = std::time::Instant::now();
+    h1.ask(&chat("later")).await.is_clean(200);
+    assert!(began.elapsed() >= ms(200), "both ways");
+    lag.stall();
+    let asked = tokio::time::timeout(ms(300), h1.ask(&chat("never"))).await;
+    assert!(asked.is_err());
+    lag.clear();
+    lag.cut();
+    assert!(H1::connect(addr).await.try_ask(&chat("cut")).await.is_ok());
+    lag.refuse();
+    let refused = async || match tokio::net::TcpStream::connect(addr).await {
+        Ok(_) => Err("connected".to_owned()),
+        Err(_) => Ok(()),
+    };
+    within(ms(5_000), "a refusal", refused).await;
+    lag.clear();
+    let served = async || match tokio::net::TcpStream::connect(addr).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    };
+    within(ms(5_000), "it listens again", served).await;
+}
