@@ -1,5 +1,8 @@
 //! Several servers with one cache: what one of them was told, the others know.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::harness::redis::answers;
@@ -61,11 +64,22 @@ fn joined(replica: &Proxy) -> impl Future<Output = ()> {
     })
 }
 
-/// Waits until so many answers of this server are in the shared tier.
+/// Waits until so many answers are on these nodes.
 #[track_caller]
-fn shared(replica: &Proxy, count: usize) -> impl Future<Output = ()> {
-    let series = "llm_cache_shared_operations_total{operation=\"put\",result=\"ok\"}";
-    replica.reaches(series, count as f64)
+fn stored<'a>(
+    nodes: impl IntoIterator<Item = &'a Redis> + Clone,
+    count: usize,
+) -> impl Future<Output = ()> {
+    let what = format!("{count} answers on the shared tier");
+    within(ms(20_000), what, move || {
+        let nodes = nodes.clone();
+        async move {
+            match answers(nodes).await.len() {
+                enough if enough >= count => Ok(()),
+                few => Err(format!("{few} of them")),
+            }
+        }
+    })
 }
 
 /// How many hits of this server came from the shared tier.
@@ -81,6 +95,17 @@ async fn all_following(fleet: &[Proxy], each: usize) {
     }
 }
 
+/// Waits until a server no longer has an answer.
+#[track_caller]
+fn is_gone(bound: Duration, replica: &Proxy, ask: &Ask) -> impl Future<Output = ()> {
+    within(bound, "a purged answer is gone", async || {
+        match serves(replica, ask).await {
+            true => Err("it is served".to_owned()),
+            false => Ok(()),
+        }
+    })
+}
+
 /// Whether a server has an answer, without an upstream call.
 async fn serves(replica: &Proxy, ask: &Ask) -> bool {
     let ask = ask.clone().cache_control("only-if-cached");
@@ -94,13 +119,24 @@ async fn serves(replica: &Proxy, ask: &Ask) -> bool {
     }
 }
 
+/// Waits until a server has an answer, which another has written.
+#[track_caller]
+fn is_known(replica: &Proxy, ask: &Ask) -> impl Future<Output = ()> {
+    within(ms(5_000), "an answer is shared", async || {
+        match serves(replica, ask).await {
+            true => Ok(()),
+            false => Err("it is not there".to_owned()),
+        }
+    })
+}
+
 /// Waits until a question asked at the first of two servers is a hit at the second: the shared tier
 /// works. Each try is a question nobody asked before.
 #[track_caller]
 fn sharing<'a>(first: &'a Proxy, second: &'a Proxy) -> impl Future<Output = ()> + 'a {
-    static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
     within(ms(20_000), "an answer is shared", async move || {
-        let next = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
         let ask = chat(&format!("is this shared? {next}"));
         first.ask(&ask).await.is_clean(200);
         // It is written behind the answer, and most likely soon.

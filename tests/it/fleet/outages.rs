@@ -1,7 +1,7 @@
 //! The shared tier is slow, hangs, dies, fails over: misses cost a deadline at most, hits nothing,
 //! and no request fails.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::*;
 
@@ -194,7 +194,7 @@ async fn a_master_that_dies_is_replaced_and_no_request_fails() {
     let fleet = hurried(2, &origin, &cluster.node_names()).await;
     let known = questions("before", 40);
     slowest(&fleet[0], &known, "miss").await;
-    shared(&fleet[0], 30).await;
+    stored(&cluster.masters, 30).await;
     cluster.masters[0].kill();
     for round in 0..5 {
         let new = questions(&format!("during {round}"), 20);
@@ -259,7 +259,7 @@ async fn what_is_on_disk_is_not_served_until_the_purges_are_known() {
     fleet[0]
         .reaches("llm_cache_store_entries{tier=\"disk\"}", 2.0)
         .await;
-    shared(&fleet[0], 2).await;
+    stored([&redis], 2).await;
     // The shared tier forgets them, so that later hits are the disk's.
     for (node, key) in answers([&redis]).await {
         node.ask_bytes(&[b"DEL", &key]).await;
@@ -286,7 +286,7 @@ async fn local_hits_do_not_ask_the_shared_tier() {
     let fleet = fleet(1, &origin, &[redis.node()]).await;
     let known = questions("local", 20);
     slowest(&fleet[0], &known, "miss").await;
-    shared(&fleet[0], known.len()).await;
+    stored([&redis], known.len()).await;
     let asked = async || {
         let metrics = fleet[0].metrics().await;
         let operation = |name: &str| {

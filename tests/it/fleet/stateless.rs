@@ -31,7 +31,7 @@ async fn a_stateless_replica_writes_nothing_and_starts_with_what_the_fleet_knows
         assert_eq!(fleet[0].ask(ask).await.is(200, "hit").body, miss.body);
         misses.push(miss);
     }
-    shared(&fleet[0], asks.len()).await;
+    stored(&cluster.masters, asks.len()).await;
     fleet[0].restart().await;
     joined(&fleet[0]).await;
     for replica in &fleet {
@@ -58,14 +58,9 @@ async fn stateless_replicas_and_those_with_a_disk_are_one_fleet() {
     sharing(&other, &one).await;
     let ask = chat("of both");
     one.ask(&ask).await.is(200, "miss");
-    shared(&one, 2).await;
-    other.ask(&ask).await.is(200, "hit");
+    is_known(&other, &ask).await;
     crate::operating::purge(&other, &json!({"all": true})).await;
-    let gone = async || match serves(&one, &ask).await {
-        true => Err("it is served".to_owned()),
-        false => Ok(()),
-    };
-    within(ms(1_000), "a purged answer is gone", gone).await;
+    is_gone(ms(1_000), &one, &ask).await;
     assert_eq!(one.ask(&ask).await.is_clean(200).outcome(), "miss");
 }
 

@@ -1,6 +1,6 @@
 //! The same question at several replicas at once: one upstream call, and all see it arrive.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::*;
 
