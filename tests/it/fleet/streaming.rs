@@ -195,28 +195,71 @@ async fn who_asks_late_at_another_replica_gets_the_stream_from_its_beginning_and
     }
 }
 
-#[tokio::test]
-async fn the_leader_leaving_changes_nothing_at_the_other_replicas() {
-    let gate = Gate::closed();
-    let held = gate.clone();
-    let script = move |call: &Call| llm::chat_stream(call, 6).held_after(3, &held);
-    let origin = origin().answer(script).start().await;
+/// The only client of the leading replica leaves; a follower elsewhere gets the rest, which takes
+/// longer than a fill without clients may.
+async fn the_leader_leaves(setting: &str, value: &str) {
+    let reply = |call: &Call| llm::chat_stream(call, 25).paced(ms(50));
+    let origin = origin().answer(reply).start().await;
     let redis = Redis::start().await;
-    let fleet = fleet(2, &origin, &[redis.node()]).await;
+    let nodes = [redis.node()];
+    let fleet = fleet_of(2, || replica(&origin, &nodes).set(setting, value)).await;
     let ask = chat_stream("the leader leaves");
     let mut leader = fleet[0].h1().await;
     leader.start(&ask).await;
     leader.until("data:", 3).await;
     let mut follower = fleet[1].h1().await;
     follower.start(&ask).await;
-    follower.until("data:", 3).await;
+    follower.until("data:", 4).await;
     drop(leader);
-    fleet[0].falls_to("llm_cache_followers", 0.0).await;
-    gate.open();
     let answer = follower.finish().await;
     answer.is_clean(200);
-    assert_eq!(answer.body, llm::chat_stream(&origin.last(), 6).bytes());
+    assert_eq!(answer.body, reply(&origin.last()).bytes());
     origin.was_called(1);
+}
+
+#[tokio::test]
+async fn the_leader_leaving_changes_nothing_at_the_other_replicas() {
+    the_leader_leaves("cache.abandoned", "finish").await;
+}
+
+#[tokio::test]
+async fn a_fill_is_not_stopped_while_somebody_elsewhere_follows_it() {
+    the_leader_leaves("cache.abandoned", "stop").await;
+}
+
+#[tokio::test]
+async fn neither_is_its_time_over_while_somebody_elsewhere_follows_it() {
+    the_leader_leaves("limits.fill_detached_max", "200ms").await;
+}
+
+#[tokio::test]
+async fn a_fill_that_nobody_follows_anywhere_is_stopped_if_so_configured() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let script = move |call: &Call| llm::chat_stream(call, 6).held_after(3, &held);
+    let origin = origin().answer(script).start().await;
+    let redis = Redis::start().await;
+    let nodes = [redis.node()];
+    let fleet = fleet_of(2, || {
+        replica(&origin, &nodes).set("cache.abandoned", "stop")
+    })
+    .await;
+    let ask = chat_stream("all left, everywhere");
+    let mut clients = Vec::new();
+    for replica in &fleet {
+        let mut client = replica.h1().await;
+        client.start(&ask).await;
+        client.until("data:", 3).await;
+        clients.push(client);
+    }
+    origin.was_called(1);
+    drop(clients);
+    assert_eq!(origin.ended(1).await, Sent::Abandoned);
+    gate.open();
+    for replica in &fleet {
+        let answer = replica.ask(&ask).await;
+        assert!(answer.is_clean(200).call() > 1);
+    }
 }
 
 #[tokio::test]
