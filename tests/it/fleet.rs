@@ -146,14 +146,21 @@ fn sharing<'a>(first: &'a Proxy, second: &'a Proxy) -> impl Future<Output = ()> 
             }
             tokio::time::sleep(ms(10)).await;
         }
-        let metrics = first.metrics().await;
-        let shared: Vec<&str> = metrics
-            .text
-            .lines()
-            .filter(|line| line.starts_with("llm_cache_shared_") && !line.contains("_bucket"))
-            .collect();
-        Err(shared.join("\n"))
+        Err(format!(
+            "at the first: {} at the second: {}",
+            said_of_shared(first).await,
+            said_of_shared(second).await
+        ))
     })
+}
+
+/// What a server's metrics say of the shared tier, without zeros.
+async fn said_of_shared(replica: &Proxy) -> String {
+    let metrics = replica.metrics().await;
+    let lines = metrics.text.lines().filter(|line| {
+        line.starts_with("llm_cache_shared_") && !line.contains("_seconds") && !line.ends_with(" 0")
+    });
+    lines.map(|line| format!("\n    {line}")).collect()
 }
 
 /// A whole answer to one of the upstream's calls, or a broken one that is the beginning of such.

@@ -28,7 +28,7 @@ fn post(path: &str, body: &Value) -> Ask {
     Ask::post(path, body.to_string()).without("authorization")
 }
 
-async fn looked(proxy: &Proxy, path: &str) -> Value {
+pub async fn looked(proxy: &Proxy, path: &str) -> Value {
     let answer = operate(proxy, get(path)).await;
     answer.is_clean(200);
     answer.json()

@@ -156,7 +156,8 @@ async fn dies_in_mid_stream(back_at_once: bool) {
     let reply = |call: &Call| llm::chat_stream(call, 8);
     let script = move |call: &Call| match call.number {
         1 => reply(call).held_after(3, &held),
-        _ => reply(call),
+        _ if call.streams() => reply(call),
+        _ => llm::any(call),
     };
     let origin = origin().answer(script).start().await;
     let mut redis = Redis::start().await;

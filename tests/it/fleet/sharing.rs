@@ -81,7 +81,7 @@ async fn large_answers_are_shared_in_one_piece() {
     let origin = origin().answer(long).start().await;
     let cluster = RedisCluster::start().await;
     let fleet = fleet(2, &origin, &cluster.node_names()).await;
-    let asks = [chat("large"), chat_stream("large")];
+    let asks = [chat("large"), chat_stream("large, streamed")];
     goes_round(&fleet, &origin, &cluster.masters, &asks).await;
 }
 

@@ -60,7 +60,7 @@ async fn stateless_replicas_and_those_with_a_disk_are_one_fleet() {
     one.ask(&ask).await.is(200, "miss");
     is_known(&other, &ask).await;
     crate::operating::purge(&other, &json!({"all": true})).await;
-    is_gone(ms(1_000), &one, &ask).await;
+    is_gone(ms(5_000), &one, &ask).await;
     assert_eq!(one.ask(&ask).await.is_clean(200).outcome(), "miss");
 }
 

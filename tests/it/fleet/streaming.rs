@@ -257,6 +257,9 @@ async fn a_fill_that_nobody_follows_anywhere_is_stopped_if_so_configured() {
     assert_eq!(origin.ended(1).await, Sent::Abandoned);
     gate.open();
     for replica in &fleet {
+        replica.falls_to("llm_cache_fills_in_flight", 0.0).await;
+    }
+    for replica in &fleet {
         let answer = replica.ask(&ask).await;
         assert!(answer.is_clean(200).call() > 1);
     }
