@@ -76,6 +76,8 @@ async fn step(shared: &'static Shared, store: &'static Store) -> Result<(), NoSt
             shared.purges.tell_again(0);
             let whole = read(shared, 0).await?;
             shared.purges.begin(log_id(&name), 0);
+            // Nothing of this log has been reached, also if it says nothing.
+            shared.written_down.store(false, Relaxed);
             go_on(shared, store, whole).await
         }
         None => begin(shared, store, log, &name).await,
