@@ -56,7 +56,11 @@ enum NoStep {
 async fn step(shared: &'static Shared, store: &'static Store) -> Result<(), NoStep> {
     let position = shared.purges.position();
     if let Some((_, last)) = position {
-        tell(shared, last).await?;
+        match tell(shared, last).await {
+            // What is there may be a stranger's, which reading it shows.
+            Ok(()) | Err(Trouble::Refused(_)) => {}
+            Err(other) => return Err(other.into()),
+        }
     }
     let log = read(shared, position.map_or(0, |(_, last)| last)).await?;
     let Some(name) = log.name.clone() else {
@@ -87,7 +91,15 @@ async fn step(shared: &'static Shared, store: &'static Store) -> Result<(), NoSt
 async fn read(shared: &Shared, number: u64) -> Result<Log, Trouble> {
     let name = shared.names.purges();
     let since = shared.engine.log_since(&name, number);
-    shared.timed(Operation::Purges, since).await
+    let log = shared.timed(Operation::Purges, since).await;
+    if let Err(why) = &log
+        && why.is_of_another_kind()
+    {
+        log::warn!("the log of purges has become something else and is begun anew: {why}");
+        let remove = shared.engine.log_remove(&name);
+        shared.timed(Operation::Purges, remove).await?;
+    }
+    log
 }
 
 /// Tells the fleet what it has not been told.

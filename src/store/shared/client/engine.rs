@@ -18,7 +18,7 @@ use super::reply::{self, Redirect};
 use super::route::{Cluster, Router};
 use super::scripts::{CLAIM, END, LOG_APPEND, RENEW};
 use super::seats::Seats;
-use super::slots::{self, Addr};
+use super::slots::{Addr, beside};
 use super::trouble::Trouble;
 
 /// How long an operation may take, unless configured.
@@ -337,6 +337,12 @@ impl Engine {
         reply::done(answer).map(drop)
     }
 
+    /// Removes a log and all that belongs to it.
+    pub async fn log_remove(&self, log: &[u8]) -> Result<(), Trouble> {
+        let keys = [log.to_vec(), beside(log, b":n"), beside(log, b":e")];
+        self.delete(&keys).await.map(drop)
+    }
+
     /// What a log says from behind `number` on, at most [`LOG_READ_MAX`] entries. A first one that is
     /// not `number + 1` means that some are gone.
     pub async fn log_since(&self, log: &[u8], number: u64) -> Result<Log, Trouble> {
@@ -472,14 +478,6 @@ fn read(commands: &mut Pipeline, key: &[u8]) {
         .arg(key)
         .arg(0)
         .arg(VALUE_BYTES_MAX - 1);
-}
-
-/// A key beside the log's, in the same slot.
-fn beside(log: &[u8], suffix: &[u8]) -> Vec<u8> {
-    match slots::tag(log) {
-        Some(_) => [log, suffix].concat(),
-        None => [b"{", log, b"}", suffix].concat(),
-    }
 }
 
 fn fits(value: &[u8]) -> Result<(), Trouble> {

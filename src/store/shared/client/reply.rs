@@ -85,7 +85,7 @@ fn refused(error: &ServerError) -> Trouble {
 }
 
 fn odd() -> Trouble {
-    Trouble::Refused("an answer of another kind than asked for".to_owned())
+    Trouble::odd()
 }
 
 /// A value; an empty one is none, because that is how a missing one reads by ranges.

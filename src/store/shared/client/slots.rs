@@ -141,6 +141,14 @@ fn addr(node: Value, asked: &Addr) -> Option<Addr> {
     })
 }
 
+/// A key beside the log's, in the same slot.
+pub fn beside(log: &[u8], suffix: &[u8]) -> Vec<u8> {
+    match tag(log) {
+        Some(_) => [log, suffix].concat(),
+        None => [b"{", log, b"}", suffix].concat(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,3 +21,18 @@ pub enum Trouble {
     #[error("refused: {0}")]
     Refused(String),
 }
+
+/// What comes back is not what such a command gives.
+const ODD: &str = "an answer of another kind than asked for";
+
+impl Trouble {
+    /// An answer that is none.
+    pub fn odd() -> Trouble {
+        Trouble::Refused(ODD.to_owned())
+    }
+
+    /// Whether it comes from a key that holds something else than it should.
+    pub fn is_of_another_kind(&self) -> bool {
+        matches!(self, Trouble::Refused(why) if why == ODD || why.starts_with("WRONGTYPE"))
+    }
+}
