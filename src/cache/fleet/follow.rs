@@ -101,6 +101,9 @@ impl Reader {
                         alive_at = heard_at;
                     }
                     self.bytes.extend_from_slice(&bytes);
+                    if !self.begun && self.is_over() {
+                        return Followed::Refused;
+                    }
                     match self.deliver().await {
                         Ok(None) => {}
                         Ok(Some(outcome)) => return outcome,
@@ -132,6 +135,21 @@ impl Reader {
             })
             .await;
         }
+    }
+
+    /// Whether what has come ends in a break. Who came too late for it asks again, instead of giving
+    /// clients the beginning of what has none to follow.
+    fn is_over(&self) -> bool {
+        let mut at = 0;
+        while let Some(rest) = self.bytes.get(at..)
+            && let Ok(Some((frame, length))) = frame::decode(rest, self.offset + at as u64)
+        {
+            if frame == Frame::Break {
+                return true;
+            }
+            at += length;
+        }
+        false
     }
 
     fn given_up(&self) -> Followed {
