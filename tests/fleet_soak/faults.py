@@ -55,6 +55,7 @@ class Faults:
             if on_nodes:
                 self.load.node_faults[-1][1] = time.monotonic()
             await self.settle()
+            await self.load.crowd(self.load.quiet_crowds)
             await asyncio.sleep(self.dice.uniform(0.5, 2))
 
     async def recovers(self, name):

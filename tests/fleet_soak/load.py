@@ -60,15 +60,15 @@ class Load:
         self.wrong = []
         self.failures = []
         self.hit_ms = []
+        # Calls that each crowd cost: whatever happened, and while all was well.
         self.crowds = []
+        self.quiet_crowds = []
         # Calls up to these numbers must not be served to whoever asks from then on: (from, call).
         self.floor_all = []
         self.floor_model = collections.defaultdict(list)
         # Set while something is done to the nodes: when it began; none otherwise.
         self.node_faults = []
         self.next_new = 1_000_000
-        self.paused = asyncio.Event()
-        self.paused.set()
         self.stopped = False
 
     def new(self):
@@ -111,7 +111,8 @@ class Load:
             self.is_wrong(replica, question, f"{outcome}, not what call {call} said: {body[:200]!r}")
         elif not question.refused and call <= self.forbidden(question, began):
             self.count["stale"] += 1
-            self.is_wrong(replica, question, f"{outcome} of call {call}, which was purged")
+            purged = self.forbidden(question, began)
+            self.is_wrong(replica, question, f"{outcome} of call {call}, but up to {purged} all is purged")
 
     def is_wrong(self, replica, question, why):
         self.wrong.append(f"replica {replica.nth}, {question.name}: {why}")
@@ -151,25 +152,23 @@ class Load:
 
     async def worker(self):
         while not self.stopped:
-            await self.paused.wait()
             replica = self.someone()
             if replica is None:
                 await asyncio.sleep(0.05)
                 continue
             await self.ask(replica, self.any())
 
-    async def crowd(self):
-        """A new question at all replicas at once, and how many calls that cost."""
+    async def crowds_come(self):
+        """Crowds all the time, also while something is wrong."""
         while not self.stopped:
             await asyncio.sleep(self.dice.uniform(0.5, 1.5))
-            await self.paused.wait()
-            up = [replica for replica in self.replicas if replica.up]
-            question, began = self.new(), time.monotonic()
-            if question.refused or not up:
-                continue
-            await asyncio.gather(*(self.ask(replica, question) for replica in up for _ in range(4)))
-            calls = sum(name == question.name for name in self.upstream.calls[-3_000:])
-            quiet = not self.node_fault_within(began - 5, time.monotonic()) and not any(
-                replica.failed_within(began - 5, time.monotonic()) for replica in self.replicas
-            )
-            self.crowds.append((quiet, calls))
+            await self.crowd(self.crowds)
+
+    async def crowd(self, costs):
+        """A new question at all replicas at once; what it costs in calls is added to these."""
+        up = [replica for replica in self.replicas if replica.up]
+        question = self.new()
+        if question.refused or not up:
+            return
+        await asyncio.gather(*(self.ask(replica, question) for replica in up for _ in range(4)))
+        costs.append(sum(name == question.name for name in self.upstream.calls[-3_000:]))

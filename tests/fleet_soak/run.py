@@ -60,7 +60,7 @@ async def soak(args, seed):
         began = time.monotonic()
         rss = []
         tasks = [asyncio.ensure_future(load.worker()) for _ in range(args.workers)]
-        tasks += [asyncio.ensure_future(load.crowd()), asyncio.ensure_future(watch(replicas, load, rss, began))]
+        tasks += [asyncio.ensure_future(load.crowds_come()), asyncio.ensure_future(watch(replicas, load, rss, began))]
         await faults.run(began + args.seconds)
         load.stopped = True
         await asyncio.gather(*tasks)
@@ -82,6 +82,11 @@ async def watch(replicas, load, rss, began):
         await asyncio.sleep(0.5)
 
 
+def costs(calls):
+    mean = round(sum(calls) / len(calls), 3) if calls else None
+    return {"crowds": len(calls), "calls_mean": mean, "calls_max": max(calls, default=None)}
+
+
 async def summary(load, faults, replicas, rss, seed, took):
     shared = {}
     for replica in replicas:
@@ -91,7 +96,6 @@ async def summary(load, faults, replicas, rss, seed, took):
     first = rss[min(6, len(rss) // 2)][0]
     last = rss[-1][0]
     flat = last <= first * RSS_FACTOR + RSS_SLACK_KIB
-    calls = [calls for quiet, calls in load.crowds if quiet]
     known = {
         "seconds": round(took),
         "seed": seed,
@@ -104,10 +108,8 @@ async def summary(load, faults, replicas, rss, seed, took):
         "excused": {name: n for name, n in load.count.items() if " with " in name},
         "hit_ms": {"p50": percentile(load.hit_ms, 0.5), "p99": percentile(load.hit_ms, 0.99)},
         "crowds": {
-            "all": len(load.crowds),
-            "without_faults": len(calls),
-            "calls_mean": round(sum(calls) / len(calls), 3) if calls else None,
-            "calls_max": max(calls, default=None),
+            "all": costs(load.crowds),
+            "while_all_was_well": costs(load.quiet_crowds),
         },
         "faults": dict(faults.count),
         "purges": dict(faults.purges),
