@@ -73,6 +73,7 @@ impl Store {
 
     /// The same in all replicas that share a tier with this one, as soon as they can be told.
     pub fn purge_everywhere(&self, covers: Covers) -> Result<u64, PurgeError> {
+        let _under_way = (self.shared.as_ref()).map(|shared| shared.under_way(&covers));
         let purged = self.purge(covers.clone());
         // One that could not be written down holds as well.
         if let (Some(shared), Ok(_) | Err(PurgeError::NotWritten(_))) = (&self.shared, &purged) {

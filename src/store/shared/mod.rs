@@ -27,7 +27,7 @@ use client::trouble::Trouble;
 use client::value;
 use names::Names;
 pub use names::Token;
-use purges::FleetPurges;
+use purges::{FleetPurges, UnderWay};
 
 mod claims;
 pub mod client;
@@ -168,6 +168,11 @@ impl Shared {
         if let Some(runtime) = self.runtime.get() {
             runtime.spawn(task);
         }
+    }
+
+    /// To be held while a purge is carried out and until the fleet is told of it.
+    pub fn under_way(&self, covers: &Covers) -> UnderWay<'_> {
+        self.purges.under_way(covers)
     }
 
     /// Tells the fleet of a purge, as soon as it can be reached.

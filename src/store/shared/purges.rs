@@ -35,6 +35,8 @@ pub struct FleetPurges {
 
 #[derive(Default)]
 struct Own {
+    /// Purges, of others as well, that are being carried out on this replica.
+    under_way: Vec<Covers>,
     untold: VecDeque<Covers>,
     told: VecDeque<(u64, Covers, Instant)>,
 }
@@ -58,6 +60,25 @@ impl Default for FleetPurges {
             origin,
             state: RwLock::new(None),
             own: Mutex::default(),
+        }
+    }
+}
+
+/// A purge that is being carried out; until this is dropped it counts among those that are known.
+pub struct UnderWay<'a> {
+    purges: &'a FleetPurges,
+    covers: Covers,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let mut own = self.purges.own.lock();
+        let at = own
+            .under_way
+            .iter()
+            .position(|covers| *covers == self.covers);
+        if let Some(at) = at {
+            own.under_way.swap_remove(at);
         }
     }
 }
@@ -105,8 +126,19 @@ impl FleetPurges {
         }
         let own = self.own.lock();
         let told = own.told.iter().filter(|(at, ..)| *at > number);
-        let mut own = own.untold.iter().chain(told.map(|(_, covers, _)| covers));
+        let mut own =
+            (own.untold.iter().chain(&own.under_way)).chain(told.map(|(_, covers, _)| covers));
         own.any(|covers| covers.covers(key, about, stored_ms))
+    }
+
+    /// To be called before a purge is carried out and dropped once it is in the log or told: an answer
+    /// of the shared tier that comes between would be taken for one that is newer than the purge.
+    pub fn under_way(&self, covers: &Covers) -> UnderWay<'_> {
+        self.own.lock().under_way.push(covers.clone());
+        UnderWay {
+            purges: self,
+            covers: covers.clone(),
+        }
     }
 
     /// Which log is read, and up to which number it is carried out.
@@ -188,7 +220,7 @@ impl FleetPurges {
     /// The log ends at `last`, or is another one than before: what it has lost is told again.
     pub fn tell_again(&self, last: u64) {
         let mut own = self.own.lock();
-        let Own { untold, told } = &mut *own;
+        let Own { untold, told, .. } = &mut *own;
         told.retain(|(number, covers, at)| {
             let lost = *number > last;
             if lost && at.elapsed() < TOLD_KEPT {
@@ -242,6 +274,18 @@ mod tests {
         assert!(!covered(&purges, after));
         purges.carried_out(2, Covers::Model("another".into()));
         assert!(!covered(&purges, after));
+    }
+
+    #[test]
+    fn what_is_being_purged_is_covered() {
+        let purges = FleetPurges::default();
+        purges.begin(3, 0);
+        purges.reached(5);
+        let before = purges.generation_of(5).unwrap();
+        let under_way = purges.under_way(&Covers::Model("m".into()));
+        assert!(covered(&purges, before));
+        drop(under_way);
+        assert!(!covered(&purges, before));
     }
 
     #[test]

@@ -187,6 +187,7 @@ async fn go_on(shared: &'static Shared, store: &'static Store, log: Log) -> Resu
             Entry::Own(covers) => shared.purges.carried_out(number, covers),
             Entry::Others(covers) => {
                 let others = covers.clone();
+                let _under_way = shared.purges.under_way(&covers);
                 blocking(move || purge(store, others)).await?;
                 shared.purges.carried_out(number, covers);
                 shared.metrics.shared.purges(Direction::Received).inc();
