@@ -146,7 +146,16 @@ impl Publisher {
                     self.renew().await;
                     renew_at = Instant::now() + RENEW_EVERY;
                 }
-                () = self.flight.deserted() => self.look_for_followers().await,
+                () = self.flight.deserted() => {
+                    self.look_for_followers().await;
+                    if self.seat.is_none() {
+                        // What comes meanwhile is told at once, and so is the end.
+                        tokio::select! {
+                            changed = progress.changed() => if changed.is_err() { return },
+                            () = sleep(RETRY_EVERY) => {}
+                        }
+                    }
+                }
             }
         }
     }
@@ -255,9 +264,9 @@ impl Publisher {
 
     /// Nobody here wants it any more; somebody elsewhere may.
     async fn look_for_followers(&mut self) {
-        match self.shared.is_watched(&self.key, &self.token).await {
-            true if self.flight.ended().is_none() => self.seat = self.flight.follow(),
-            _ => sleep(RETRY_EVERY).await,
+        let watched = self.shared.is_watched(&self.key, &self.token).await;
+        if watched && self.flight.ended().is_none() {
+            self.seat = self.flight.follow();
         }
     }
 }
