@@ -41,6 +41,8 @@ const POLL: Duration = Duration::from_millis(10);
 const START_MAX: Duration = Duration::from_secs(10);
 /// After the last answer, what the kernel and HTTP/2 still hold gets this long to leave.
 const LINGER: Duration = Duration::from_millis(100);
+/// What is to be shared still is written for so long at the end.
+const SETTLE_MAX: Duration = Duration::from_secs(1);
 
 /// Why a server does not start or does not end well.
 #[derive(Debug, Error)]
@@ -151,7 +153,13 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     });
     // Writing what is queued may take a while; a signal ends that, too.
     runtime.block_on(async {
-        let store = tokio::task::spawn_blocking(|| cache.store().close());
+        let store = async {
+            if let Some(shared) = cache.store().shared() {
+                shared.settle(SETTLE_MAX).await;
+            }
+            let closed = tokio::task::spawn_blocking(|| cache.store().close());
+            closed.await
+        };
         let spans = tokio::task::spawn_blocking(move || traces.close());
         tokio::select! {
             _ = async { tokio::join!(store, spans) } => log::info!("closed"),

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::flight::Flight;
+use super::flight::{End, Flight, Head};
 use super::flights::{Joined, Lead};
 use super::{Cache, now_ms};
 use crate::coding::Coding;
@@ -25,6 +25,9 @@ mod publish;
 const RENEW_EVERY: Duration = Duration::from_millis(LEASE.as_millis() as u64 / 4);
 /// A follower elsewhere says so this often, and counts as one for three times as long.
 const WATCHED_EVERY: Duration = Duration::from_secs(1);
+
+/// Why a flight ended whose answer elsewhere was none for others: to be asked for here.
+pub const ASK_HERE: &str = "ask-here";
 
 /// What claiming a question led to.
 pub enum Claimed {
@@ -84,8 +87,11 @@ impl Cache {
             Found::Answer(record) => {
                 lease.kept = true;
                 match self.take_in(*record, question.generation) {
-                    // Whoever follows the flight meanwhile looks again, and finds it.
-                    Some(record) => Claimed::Stored(record),
+                    Some(record) => {
+                        // For those who follow meanwhile.
+                        give(lead.guard.flight(), &record).await;
+                        Claimed::Stored(record)
+                    }
                     None => Claimed::Lead(lead, None),
                 }
             }
@@ -127,6 +133,21 @@ impl Cache {
         self.metrics.tier_hits(Tier::Shared).inc();
         Some(record)
     }
+}
+
+/// Gives an answer that was found to those who follow a flight.
+async fn give(flight: &Flight, record: &Record) {
+    if let Some(usage) = record.usage {
+        flight.set_usage(usage);
+    }
+    flight.begin(Head {
+        status: record.status,
+        headers: record.headers.clone(),
+        shared_headers: record.headers.clone(),
+        content_length: (!record.stream).then_some(record.body.len() as u64),
+    });
+    flight.push(record.body.clone(), false).await;
+    flight.end(End::Complete);
 }
 
 impl Lease {

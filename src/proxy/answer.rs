@@ -11,6 +11,7 @@ use pingora_proxy::Session;
 use super::ctx::Ctx;
 use super::respond::{self, Signal};
 use super::write;
+use crate::cache::fleet::ASK_HERE;
 use crate::cache::flight::{End, Follower, Next};
 use crate::cache::now_ms;
 use crate::coding::Coding;
@@ -169,6 +170,7 @@ pub async fn outlook(
         Ok(_) => Outlook::Answer,
         Err(End::Failed(_)) if foreign => Outlook::Refused,
         Err(End::Broken("abandoned" | "fill-aborted")) => Outlook::Abandoned,
+        Err(End::Broken(ASK_HERE)) => Outlook::AskHere,
         Err(_) => Outlook::Answer,
     })
 }
@@ -198,6 +200,8 @@ pub enum Outlook {
     Answer,
     /// It ended before there was an answer, for reasons of its own.
     Abandoned,
+    /// Another replica was told something that is not for others.
+    AskHere,
     /// An error, and about another credential or a body in another coding: it says nothing about
     /// this one.
     Refused,

@@ -156,10 +156,12 @@ async fn join(
     let Wanted { visit, key, .. } = *wanted;
     let coding = Coding::of(&session.req_header().headers);
     let mut attempts = 1;
+    // One that is to be asked anew is, whatever the fleet has.
+    let mut with_fleet =
+        signal.outcome != Outcome::Refresh && proxy.cache.store().shared().is_some();
     let lead = loop {
         if let Joined::Lead(lead) = joined {
-            if signal.outcome == Outcome::Refresh {
-                // It is to be asked anew, whatever the fleet has.
+            if !with_fleet {
                 break (lead, None);
             }
             match proxy
@@ -176,6 +178,9 @@ async fn join(
             }
         }
         match joined {
+            Joined::Stored(record) if !visit.control.accepts_age(record.age_secs(now_ms())) => {
+                break (proxy.cache.begin(key, visit.tenant), None);
+            }
             Joined::Stored(record) => {
                 return Box::pin(hit(proxy, session, ctx, visit, &record)).await;
             }
@@ -202,6 +207,11 @@ async fn join(
                         note_delivered(proxy, key, &flight);
                         proxy.saved(ctx, usage);
                         return Ok(());
+                    }
+                    Outlook::AskHere => with_fleet = false,
+                    // All of them once, for all that wait here.
+                    Outlook::Abandoned if with_fleet && attempts == JOIN_ATTEMPTS_MAX => {
+                        with_fleet = false;
                     }
                     Outlook::Abandoned if attempts < JOIN_ATTEMPTS_MAX => {}
                     Outlook::Abandoned | Outlook::Refused => {

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use super::disk::DiskError;
 use super::disk::scan::{self, Found};
 use super::purge::{Covers, TooMany};
 use super::record::Record;
+use super::shared::Place;
 use super::{Store, StoreError, aside, disk};
 use crate::key::Key;
 
@@ -78,6 +80,8 @@ impl Store {
         // One that could not be written down holds as well.
         if let (Some(shared), Ok(_) | Err(PurgeError::NotWritten(_))) = (&self.shared, &purged) {
             shared.tell(covers);
+            // Before anyone is told that it holds.
+            self.set_untold(&shared.untold());
         }
         purged
     }
@@ -87,27 +91,38 @@ impl Store {
     pub fn fleet_is_told(&self, within: Duration) -> Option<bool> {
         let shared = self.shared.as_ref()?;
         let deadline = Instant::now() + within;
-        while shared.has_untold() && Instant::now() < deadline {
+        // Other purges wait for this one's answer.
+        while shared.has_untold() && shared.is_connected() && Instant::now() < deadline {
             std::thread::park_timeout(Duration::from_millis(2));
         }
         Some(!shared.has_untold())
     }
 
     /// Where this replica left off in the fleet's log of purges. Blocks.
-    pub fn fleet_position(&self) -> Option<(u32, u64)> {
+    pub fn fleet_position(&self) -> Option<Place> {
         self.disk.fleet_position()
     }
 
     /// Remembers it. Blocks. False if it could not be written down.
-    pub fn set_fleet_position(&self, log_id: u32, number: u64) -> bool {
-        let written = self.disk.set_fleet_position(log_id, number);
-        self.writer.is_none()
-            || written.unwrap_or_else(|e| {
-                log::warn!(
-                    "how far the purges of the fleet are carried out is not written down: {e}"
-                );
-                false
-            })
+    pub fn set_fleet_position(&self, place: &Place) -> bool {
+        self.writer.is_none() || self.written(self.disk.set_fleet_position(place))
+    }
+
+    /// Purges that the fleet had not been told of at the last end. Blocks.
+    pub fn untold(&self) -> Vec<Covers> {
+        self.disk.untold()
+    }
+
+    /// Remembers those that it has not been told of now. Blocks. False if they could not be written down.
+    pub fn set_untold(&self, untold: &[Covers]) -> bool {
+        self.writer.is_none() || self.written(self.disk.set_untold(untold))
+    }
+
+    fn written(&self, outcome: Result<bool, DiskError>) -> bool {
+        outcome.unwrap_or_else(|e| {
+            log::warn!("what is known of the fleet's purges is not written down: {e}");
+            false
+        })
     }
 
     /// Whether there is nothing on disk.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use super::WATCHED_EVERY;
 use super::frame::{self, Frame, HeadFrame};
+use super::{ASK_HERE, WATCHED_EVERY};
 use crate::cache::Cache;
 use crate::cache::flight::{End, Flight};
 use crate::cache::flights::FillGuard;
@@ -23,6 +23,8 @@ const QUIET_AFTER: Duration = Duration::from_secs(2);
 /// Without the lease being held, or anything new, for so long, the leader is dead. A lease that was lost is
 /// taken again sooner.
 const DEAD_AFTER: Duration = Duration::from_millis(1000);
+/// The same where nothing has been published: it may have given the lease back.
+const GONE_AFTER: Duration = Duration::from_millis(600);
 /// The server does not answer: a client that has got nothing yet does not wait for longer.
 const PATIENCE_BEFORE: Duration = Duration::from_millis(250);
 /// One that is in the middle of an answer has nothing else.
@@ -58,7 +60,8 @@ pub async fn follow(cache: &'static Cache, key: Key, token: Token, guard: FillGu
         Followed::Complete => flight.end(End::Complete),
         Followed::Broken => flight.end(End::Broken("fleet")),
         // The guard says it.
-        Followed::TakenOver | Followed::Refused => {}
+        Followed::TakenOver => {}
+        Followed::Refused => flight.end(End::Broken(ASK_HERE)),
     }
     drop(guard);
 }
@@ -113,7 +116,8 @@ impl Reader {
                         // There may be more.
                         continue;
                     }
-                    if alive_at.elapsed() > DEAD_AFTER {
+                    let nothing = at == 0;
+                    if alive_at.elapsed() > if nothing { GONE_AFTER } else { DEAD_AFTER } {
                         return self.given_up();
                     }
                 }
@@ -213,20 +217,8 @@ impl Reader {
         let Some(record) = self.cache.fetch(&self.key).await else {
             return self.given_up();
         };
-        if let Some(usage) = record.usage {
-            self.flight.set_usage(usage);
-        }
-        if !self.begun {
-            self.begun = true;
-            let content_length = (!record.stream).then_some(record.body.len() as u64);
-            let headers = record.headers.clone();
-            let head = HeadFrame {
-                content_length,
-                headers,
-            };
-            self.flight.begin(head.head());
-        }
-        self.flight.push(record.body.clone(), false).await;
+        self.begun = true;
+        super::give(&self.flight, &record).await;
         Followed::Complete
     }
 

@@ -38,6 +38,7 @@ pub async fn publish(cache: &'static Cache, key: Key, token: Token, flight: Arc<
             flight,
             log: Log::default(),
             told: Told::Nothing,
+            headed: false,
             stored: None,
             seat: None,
         };
@@ -61,6 +62,8 @@ struct Publisher {
     flight: Arc<Flight>,
     log: Log,
     told: Told,
+    /// The head has been seen.
+    headed: bool,
     /// At the end of a complete answer: whether the tier has it.
     stored: Option<bool>,
     /// Held for followers elsewhere, so that the fill does not stop because those here have left.
@@ -119,6 +122,10 @@ impl Publisher {
             progress.borrow_and_update();
             let began = Instant::now();
             self.tell().await;
+            if Instant::now() >= renew_at {
+                self.renew().await;
+                renew_at = Instant::now() + RENEW_EVERY;
+            }
             if !self.send().await {
                 if self.flight.ended().is_some() {
                     let ended_at: &mut Instant = ended_at.get_or_insert(began);
@@ -135,16 +142,13 @@ impl Publisher {
             // What comes at once goes together.
             let next = began + self.pause();
             tokio::select! {
+                () = sleep_until(renew_at) => {}
                 changed = progress.changed() => {
                     if changed.is_err() { return }
                     tokio::select! {
                         () = sleep_until(next) => {}
                         () = ended(&self.flight) => {}
                     }
-                }
-                () = sleep_until(renew_at) => {
-                    self.renew().await;
-                    renew_at = Instant::now() + RENEW_EVERY;
                 }
                 () = self.flight.deserted() => {
                     self.look_for_followers().await;
@@ -163,6 +167,8 @@ impl Publisher {
     fn pause(&self) -> Duration {
         match self.told {
             Told::All => APPEND_EVERY,
+            // Who follows already is looked for as soon as there is something to tell.
+            _ if !self.headed => Duration::ZERO,
             Told::Nothing | Told::Break => LOOK_EVERY,
         }
     }
@@ -209,6 +215,7 @@ impl Publisher {
     async fn decide(&mut self, since: &Since) {
         let broken = matches!(since.end, Some(End::Broken(_) | End::Failed(_)));
         let Some(head) = &since.head else { return };
+        self.headed = true;
         // Errors are between an upstream and who asked it. What does not fit is not kept to be read.
         if head.status != 200 || since.overflowed || broken {
             self.told = Told::Break;
@@ -223,9 +230,12 @@ impl Publisher {
 
     /// Whether the tier has the answer now.
     async fn store(&self) -> bool {
-        let Some(record) = self.cache.store().get_hot(&self.key) else {
+        let Some(record) = self.shared.offered(&self.key) else {
             return false;
         };
+        if self.cache.store().is_purged(&record) {
+            return false;
+        }
         let stored = self.shared.put(&record).await;
         if !stored {
             self.shared.drops_write();
@@ -240,16 +250,22 @@ impl Publisher {
             let Some(part) = self.log.unsent.get(..length) else {
                 return false;
             };
-            let expected = self.log.sent() + length as u64;
-            let appended = self.shared.publish(&self.key, &self.token, part).await;
-            if appended != Ok(expected) {
-                // It may have been appended or not, or the server has lost what it had: from the beginning,
-                // byte for byte the same.
-                let _ = self.shared.unpublish(&self.key, &self.token).await;
+            let sent = self.log.sent();
+            let publish = self.shared.publish(&self.key, &self.token, sent, part);
+            let Ok(there) = publish.await else {
+                // It may have been appended or not; the next attempt tells.
+                return false;
+            };
+            let Some(more) = there.checked_sub(sent) else {
+                // The server has lost what it had: once more from the beginning, byte for byte the same.
                 self.log = Log::default();
                 return false;
+            };
+            let more = usize::try_from(more).unwrap_or(usize::MAX);
+            if more == 0 || more > self.log.unsent.len() {
+                return false;
             }
-            self.log.unsent.drain(..length);
+            self.log.unsent.drain(..more);
         }
         true
     }
@@ -257,8 +273,9 @@ impl Publisher {
     async fn renew(&mut self) {
         // Otherwise somebody else asks as well; who follows this one can go on.
         let _ = self.shared.renew(&self.key, &self.token).await;
-        if self.seat.take().is_some() {
-            self.look_for_followers().await;
+        // The seat is kept until the answer: the fill must not take it for the last one that left.
+        if self.seat.is_some() && !self.shared.is_watched(&self.key, &self.token).await {
+            self.seat = None;
         }
     }
 

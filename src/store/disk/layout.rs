@@ -9,7 +9,7 @@
 //!                purge/ · generation 8        what it covers, whether it has been carried out
 //!                format, generation, floor,
 //!                floor-done, fills-from,
-//!                fleet                        one value each
+//!                fleet, untold                one value each
 //! ```
 //!
 //! Numbers in keys are big-endian, so that their order is the order of the files. Records are only
@@ -43,6 +43,8 @@ pub const FLOOR_DONE_KEY: &[u8] = b"floor-done";
 pub const FILLS_FROM_KEY: &[u8] = b"fills-from";
 /// Which log of the fleet's purges, and up to which number it is carried out.
 pub const FLEET_KEY: &[u8] = b"fleet";
+/// Purges that the fleet has not been told of.
+pub const UNTOLD_KEY: &[u8] = b"untold";
 /// Before the generation of a purge.
 pub const PURGE_PREFIX: &[u8] = b"purge/";
 /// Before the number of a segment.

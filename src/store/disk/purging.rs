@@ -10,7 +10,7 @@ use super::error::DiskError;
 use super::evict::rows_of;
 use super::layout::{
     FILLS_FROM_KEY, FLEET_KEY, FLOOR_DONE_KEY, FLOOR_KEY, Families, GENERATION_KEY, PURGE_PREFIX,
-    Queue, Segment, read_data_key,
+    Queue, Segment, UNTOLD_KEY, read_data_key,
 };
 use super::table::Table;
 use crate::config::Durability;
@@ -18,6 +18,7 @@ use crate::metrics::Removal;
 use crate::store::purge::{Covers, Purge, Purges};
 use crate::store::record::Reader;
 use crate::store::row::Row;
+use crate::store::shared::Place;
 
 /// The segments that a pass over all rows has still to visit.
 pub struct Pass {
@@ -209,26 +210,66 @@ impl Disk {
 }
 
 impl Disk {
-    /// Where this replica left off in the fleet's log of purges: which log, and which number. Blocks.
-    pub fn fleet_position(&self) -> Option<(u32, u64)> {
+    /// Where this replica left off in the fleet's log of purges. Blocks.
+    pub fn fleet_position(&self) -> Option<Place> {
         let db = self.db()?;
         let value = db.get_pinned(FLEET_KEY).ok()??;
         let mut value = Reader(&value);
-        Some((value.u32().ok()?, value.u64().ok()?))
+        Some(Place {
+            log_id: value.u32().ok()?,
+            number: value.u64().ok()?,
+            digest: value.u64().ok()?,
+        })
     }
 
     /// Remembers it. Blocks. Not before the purges up to there are written down: a purge that is carried
     /// out twice does no harm, one that is skipped does. False if it is not written down now.
-    pub fn set_fleet_position(&self, log_id: u32, number: u64) -> Result<bool, DiskError> {
-        let Some(db) = self.db() else {
-            return Ok(false);
-        };
+    pub fn set_fleet_position(&self, place: &Place) -> Result<bool, DiskError> {
         if self.unwritten_purges.load(Relaxed) {
             return Ok(false);
         }
+        let mut value = place.log_id.to_le_bytes().to_vec();
+        value.extend(place.number.to_le_bytes());
+        value.extend(place.digest.to_le_bytes());
+        self.remember(FLEET_KEY, value)
+    }
+
+    /// Purges that the fleet has not been told of before the last end. Blocks.
+    pub fn untold(&self) -> Vec<Covers> {
+        let value = self.db().and_then(|db| db.get(UNTOLD_KEY).ok()?);
+        let value = value.unwrap_or_default();
+        let mut rest = Reader(&value);
+        let mut untold = Vec::new();
+        while let Ok(length) = rest.u32()
+            && let Ok(covers) = rest.take(length as usize)
+        {
+            // What is not understood covers everything.
+            untold.push(Covers::decode(covers).unwrap_or(Covers::All));
+        }
+        untold
+    }
+
+    /// Remembers them. Blocks. False if they are not written down.
+    pub fn set_untold(&self, untold: &[Covers]) -> Result<bool, DiskError> {
+        let mut value = Vec::new();
+        for covers in untold {
+            let covers = covers.encode();
+            value.extend(
+                u32::try_from(covers.len())
+                    .unwrap_or(u32::MAX)
+                    .to_le_bytes(),
+            );
+            value.extend(covers);
+        }
+        self.remember(UNTOLD_KEY, value)
+    }
+
+    fn remember(&self, key: &[u8], value: Vec<u8>) -> Result<bool, DiskError> {
+        let Some(db) = self.db() else {
+            return Ok(false);
+        };
         let mut batch = WriteBatch::default();
-        let value = [&log_id.to_le_bytes()[..], &number.to_le_bytes()[..]].concat();
-        batch.put(FLEET_KEY, value);
+        batch.put(key, value);
         write_patiently(&db, batch, Durability::Power)?;
         self.logged_purges.store(true, Relaxed);
         Ok(true)

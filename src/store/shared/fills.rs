@@ -1,5 +1,6 @@
 //! Answers on their way: what one replica publishes and the others follow, under a lease.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use super::{LEASE, Shared, Token, millis};
 use crate::key::Key;
 use crate::metrics::shared::{LeaseResult, Operation};
 use crate::store::about::About;
+use crate::store::record::Record;
 
 /// What is published of an answer stays for this long after the last of it.
 const PUBLISHED: Duration = Duration::from_secs(30);
@@ -16,7 +18,12 @@ const PUBLISHED: Duration = Duration::from_secs(30);
 impl Shared {
     /// Says that an answer is being published, and that its writing is up to whoever does it.
     pub fn publishes(&self, key: Key) {
-        self.published.lock().insert(key);
+        self.published.lock().insert(key, None);
+    }
+
+    /// The answer that was offered meanwhile.
+    pub fn offered(&self, key: &Key) -> Option<Arc<Record>> {
+        self.published.lock().get(key).cloned().flatten()
     }
 
     /// The end of it.
@@ -24,18 +31,20 @@ impl Shared {
         self.published.lock().remove(key);
     }
 
-    /// Adds to what is published of an answer; returns its length afterwards.
-    pub async fn publish(&self, key: &Key, token: &Token, bytes: &[u8]) -> Result<u64, Trouble> {
+    /// Adds to what is published of an answer behind `offset`; returns what there is of it afterwards, which
+    /// is something else if there was more or less than that.
+    pub async fn publish(
+        &self,
+        key: &Key,
+        token: &Token,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<u64, Trouble> {
         let log = self.names.published(key, token);
-        let append = self.engine.append(&log, bytes, millis(PUBLISHED));
+        let append = self
+            .engine
+            .append_at(&log, offset, bytes, millis(PUBLISHED));
         self.timed(Operation::Publish, append).await
-    }
-
-    /// Takes back what is published of an answer, to begin anew.
-    pub async fn unpublish(&self, key: &Key, token: &Token) -> Result<(), Trouble> {
-        let keys = [self.names.published(key, token)];
-        let delete = self.engine.delete(&keys);
-        self.timed(Operation::Publish, delete).await.map(drop)
     }
 
     /// What has been published of an answer behind `offset`, and whether its lease still holds.

@@ -4,7 +4,7 @@
 //! the other tiers never ask it. Values are records like those on disk, in an envelope that says which
 //! purges of the fleet came before them.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -27,6 +27,7 @@ use client::trouble::Trouble;
 use client::value;
 use names::Names;
 pub use names::Token;
+pub use purges::Place;
 use purges::{FleetPurges, UnderWay};
 
 mod claims;
@@ -61,11 +62,13 @@ pub struct Shared {
     names: Names,
     options: SharedOptions,
     purges: FleetPurges,
+    /// When the purges of the fleet were last looked at.
+    stepped_at: Mutex<tokio::time::Instant>,
     /// There is something to tell the fleet.
     untold: Notify,
     queue: writes::Queue,
     /// Answers that whoever publishes them writes himself.
-    published: Mutex<HashSet<Key>>,
+    published: Mutex<HashMap<Key, Option<Arc<Record>>>>,
     runtime: OnceLock<Handle>,
     purges_known: AtomicBool,
     /// The disk knows how far the purges of the fleet are carried out.
@@ -81,6 +84,7 @@ impl Shared {
             engine: Engine::new(&options.client)?,
             names: Names::new(&options.prefix),
             purges: FleetPurges::default(),
+            stepped_at: Mutex::new(tokio::time::Instant::now()),
             untold: Notify::new(),
             queue: writes::Queue::new(options.write_queue_bytes_max),
             published: Mutex::default(),
@@ -99,6 +103,10 @@ impl Shared {
         self.engine.start();
         // It is started once.
         let _ = self.runtime.set(Handle::current());
+        // What could not be told before a restart.
+        for covers in store.untold() {
+            self.purges.tell(covers);
+        }
         tokio::spawn(step::keep_in_step(self, store));
         tokio::spawn(writes::write_all(self, store));
     }
@@ -116,8 +124,13 @@ impl Shared {
 
     /// Queues an answer to be written, unless whoever publishes it does that.
     pub fn offer(&self, record: Arc<Record>) {
-        if !self.published.lock().contains(&record.key) {
-            self.queue.put(record, &self.metrics);
+        let mut published = self.published.lock();
+        match published.get_mut(&record.key) {
+            Some(offered) => *offered = Some(record),
+            None => {
+                drop(published);
+                self.queue.put(record, &self.metrics);
+            }
         }
     }
 
@@ -181,9 +194,40 @@ impl Shared {
         self.untold.notify_one();
     }
 
+    /// Purges that the fleet has not been told of yet.
+    pub fn untold(&self) -> Vec<Covers> {
+        self.purges.untold()
+    }
+
     /// Whether there are purges that the fleet has not been told of yet.
     pub fn has_untold(&self) -> bool {
         self.purges.has_untold()
+    }
+
+    /// Whether a server can be reached at the moment.
+    pub fn is_connected(&self) -> bool {
+        self.engine.health().connected > 0
+    }
+
+    /// Waits until all is written and told that is to be, for a while. What is left then is counted.
+    pub async fn settle(&self, within: Duration) {
+        let deadline = Instant::now() + within;
+        let settled = || {
+            let published = self.published.lock().is_empty();
+            published && self.queue.bytes() == 0 && !self.has_untold()
+        };
+        while !settled() && Instant::now() < deadline && self.is_connected() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if self.has_untold() {
+            log::error!("the fleet has not been told of all purges; it is after the next start");
+        }
+        if self.queue.bytes() > 0 {
+            log::warn!(
+                "{} bytes of answers are not shared any more",
+                self.queue.bytes()
+            );
+        }
     }
 
     /// Brings the gauges up to date.

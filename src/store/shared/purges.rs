@@ -10,6 +10,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::client::engine::Log;
 use crate::key::Key;
 use crate::store::about::About;
 use crate::store::purge::Covers;
@@ -20,8 +21,8 @@ pub const KEPT_MAX: usize = 1024;
 const UNTOLD_MAX: usize = 256;
 /// For so long an own purge is told again if the log has lost it.
 const TOLD_KEPT: Duration = Duration::from_secs(600);
-/// Own purges that are kept for that.
-const TOLD_MAX: usize = 64;
+/// Own purges that are kept for that; all that can be told at once.
+const TOLD_MAX: usize = UNTOLD_MAX;
 /// Bytes of the origin in front of an entry.
 const ORIGIN: usize = 8;
 
@@ -49,6 +50,8 @@ struct State {
     /// Of what is older not all purges are remembered.
     floor: u64,
     log: BTreeMap<u64, Covers>,
+    /// The last entry that was read: its number, and a digest of it.
+    entry: Option<(u64, u64)>,
     /// From this replica's generations on: the fleet's that was carried out then.
     reached: BTreeMap<u64, u64>,
 }
@@ -89,6 +92,48 @@ pub enum Entry {
     Own(Covers),
     /// One of another replica. What is not understood covers everything.
     Others(Covers),
+}
+
+impl Entry {
+    /// What it covers.
+    pub fn covers(self) -> Covers {
+        match self {
+            Entry::Own(covers) | Entry::Others(covers) => covers,
+        }
+    }
+}
+
+/// Where a replica left off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Which log.
+    pub log_id: u32,
+    /// The number up to which it is carried out.
+    pub number: u64,
+    /// A digest of the entry of this number; 0 if it is not known.
+    pub digest: u64,
+}
+
+impl Place {
+    /// Whether the log has another entry of this number.
+    pub fn differs(&self, log: &Log) -> bool {
+        let there = log
+            .entries
+            .iter()
+            .find(|(number, _)| *number == self.number);
+        self.digest != 0 && there.is_some_and(|(_, entry)| xxh3_64(entry) != self.digest)
+    }
+}
+
+/// Whether a log is what it was, and more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GoesOn {
+    /// It is.
+    Yes,
+    /// Entries are missing that were never read.
+    Gap,
+    /// Entries that were read are gone, and their numbers may have been given again.
+    SetBack,
 }
 
 /// Which log, from its name.
@@ -154,14 +199,59 @@ impl FleetPurges {
             last: floor,
             floor,
             log: BTreeMap::new(),
+            entry: None,
             reached: BTreeMap::new(),
         });
     }
 
-    /// Notes that a purge is carried out.
-    pub fn carried_out(&self, number: u64, covers: Covers) {
+    /// The same as it is written down.
+    pub fn place(&self) -> Option<Place> {
+        let state = self.state.read();
+        let state = state.as_ref()?;
+        let of_last = state.entry.filter(|(number, _)| *number == state.last);
+        Some(Place {
+            log_id: state.log_id,
+            number: state.last,
+            digest: of_last.map_or(0, |(_, digest)| digest),
+        })
+    }
+
+    /// The number of the last entry that was read, if there was one: it is looked at again each time.
+    pub fn last_entry(&self) -> Option<u64> {
+        let state = self.state.read();
+        Some(state.as_ref()?.entry?.0)
+    }
+
+    /// Whether a log goes on where it was left. Takes out the entry that was the last one.
+    pub fn goes_on(&self, log: &mut Log) -> GoesOn {
+        let state = self.state.read();
+        let Some(state) = state.as_ref() else {
+            return GoesOn::SetBack;
+        };
+        if log.last < state.last {
+            return GoesOn::SetBack;
+        }
+        if let Some((number, digest)) = state.entry {
+            match log.entries.first() {
+                Some((first, entry)) if *first == number && xxh3_64(entry) == digest => {
+                    log.entries.remove(0);
+                }
+                Some((first, _)) if *first == number => return GoesOn::SetBack,
+                _ => return GoesOn::Gap,
+            }
+        }
+        match log.entries.first() {
+            Some((first, _)) if *first > state.last + 1 => GoesOn::Gap,
+            None if log.last > state.last => GoesOn::Gap,
+            _ => GoesOn::Yes,
+        }
+    }
+
+    /// Notes that a purge is carried out, and the entry that it was.
+    pub fn carried_out(&self, number: u64, covers: Covers, entry: &[u8]) {
         let mut state = self.state.write();
         let Some(state) = state.as_mut() else { return };
+        state.entry = Some((number, xxh3_64(entry)));
         state.log.insert(number, covers);
         if state.log.len() > KEPT_MAX
             && let Some((oldest, _)) = state.log.pop_first()
@@ -195,6 +285,11 @@ impl FleetPurges {
     /// Whether there is any.
     pub fn has_untold(&self) -> bool {
         !self.own.lock().untold.is_empty()
+    }
+
+    /// All of them, to be told after a restart.
+    pub fn untold(&self) -> Vec<Covers> {
+        self.own.lock().untold.iter().cloned().collect()
     }
 
     /// The next one, as an entry of the log.
@@ -265,14 +360,14 @@ mod tests {
         purges.reached(5);
         let before = purges.generation_of(5).unwrap();
         assert!(!covered(&purges, before));
-        purges.carried_out(1, Covers::Model("m".into()));
+        purges.carried_out(1, Covers::Model("m".into()), b"");
         purges.reached(6);
         assert!(covered(&purges, before));
         // What this replica asked before it had carried it out.
         assert_eq!(purges.generation_of(5), Some(before));
         let after = purges.generation_of(6).unwrap();
         assert!(!covered(&purges, after));
-        purges.carried_out(2, Covers::Model("another".into()));
+        purges.carried_out(2, Covers::Model("another".into()), b"");
         assert!(!covered(&purges, after));
     }
 
@@ -306,10 +401,10 @@ mod tests {
         purges.reached(0);
         let generation = purges.generation_of(0).unwrap();
         for number in 1..=KEPT_MAX as u64 {
-            purges.carried_out(number, Covers::Model("another".into()));
+            purges.carried_out(number, Covers::Model("another".into()), b"");
         }
         assert!(!covered(&purges, generation));
-        purges.carried_out(KEPT_MAX as u64 + 1, Covers::Model("another".into()));
+        purges.carried_out(KEPT_MAX as u64 + 1, Covers::Model("another".into()), b"");
         assert!(covered(&purges, generation));
     }
 
@@ -329,6 +424,41 @@ mod tests {
         assert!(!purges.has_untold());
         purges.tell_again(3);
         assert!(purges.has_untold());
+    }
+
+    #[test]
+    fn a_log_that_is_not_what_it_was_is_noticed() {
+        let purges = FleetPurges::default();
+        let log = |last, entries: &[(u64, &'static str)]| {
+            let entries = entries.iter();
+            let entries =
+                entries.map(|(number, entry)| (*number, Bytes::from_static(entry.as_bytes())));
+            Log {
+                name: None,
+                last,
+                entries: entries.collect(),
+            }
+        };
+        purges.begin(3, 4);
+        assert_eq!(purges.goes_on(&mut log(4, &[])), GoesOn::Yes);
+        assert_eq!(purges.goes_on(&mut log(6, &[])), GoesOn::Gap);
+        assert_eq!(purges.goes_on(&mut log(3, &[])), GoesOn::SetBack);
+        purges.carried_out(5, Covers::All, b"five");
+        let mut next = log(6, &[(5, "five"), (6, "six")]);
+        assert_eq!(purges.goes_on(&mut next), GoesOn::Yes);
+        assert_eq!(next.entries.len(), 1);
+        assert_eq!(purges.goes_on(&mut log(5, &[(5, "five")])), GoesOn::Yes);
+        // A number that was given again.
+        assert_eq!(
+            purges.goes_on(&mut log(6, &[(5, "another"), (6, "six")])),
+            GoesOn::SetBack
+        );
+        assert_eq!(purges.goes_on(&mut log(9, &[(8, "eight")])), GoesOn::Gap);
+        assert_eq!(
+            purges.goes_on(&mut log(9, &[(5, "five"), (8, "eight")])),
+            GoesOn::Gap
+        );
+        assert_eq!(purges.goes_on(&mut log(5, &[])), GoesOn::Gap);
     }
 
     #[test]

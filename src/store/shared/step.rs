@@ -4,12 +4,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::Shared;
 use super::client::engine::Log;
 use super::client::trouble::Trouble;
-use super::purges::{Entry, KEPT_MAX, log_id};
+use super::purges::{Entry, GoesOn, KEPT_MAX, UnderWay, log_id};
 use crate::metrics::shared::{Direction, Operation};
 use crate::store::Store;
 use crate::store::operate::PurgeError;
@@ -17,6 +17,8 @@ use crate::store::purge::Covers;
 
 /// A purge reaches every replica within this, and a round trip.
 const EVERY: Duration = Duration::from_millis(200);
+/// A replica that has not looked for longer does not know what a log that was lost had in it.
+const ALONE_MAX: Duration = Duration::from_secs(5);
 /// Purges that are carried out one by one after a time away.
 const CARRIED_OUT_MAX: usize = 100;
 /// Bytes of chance in a log's name.
@@ -55,37 +57,86 @@ enum NoStep {
 
 async fn step(shared: &'static Shared, store: &'static Store) -> Result<(), NoStep> {
     let position = shared.purges.position();
-    if let Some((_, last)) = position {
-        match tell(shared, last).await {
-            // What is there may be a stranger's, which reading it shows.
-            Ok(()) | Err(Trouble::Refused(_)) => {}
-            Err(other) => return Err(other.into()),
-        }
-    }
-    let log = read(shared, position.map_or(0, |(_, last)| last)).await?;
+    let told = match position {
+        Some((_, last)) => tell(shared, store, last).await,
+        None => Ok(()),
+    };
+    // Whatever became of that, what others tell is carried out.
+    let from = shared.purges.last_entry().map(|number| number - 1);
+    let from = from.or(position.map(|(_, last)| last)).unwrap_or(0);
+    let mut log = read(shared, from).await?;
     let Some(name) = log.name.clone() else {
         // The first replica of a fleet, or a server that has lost everything.
-        let mut name = [0; NAME_LEN];
-        getrandom::fill(&mut name).map_err(|_| NoStep::Chance)?;
         let log_name = shared.names.purges();
-        let begin = shared.engine.log_begin(&log_name, &name);
+        let new_name = new_name()?;
+        let begin = shared.engine.log_begin(&log_name, &new_name);
         shared.timed(Operation::Purges, begin).await?;
         return Box::pin(step(shared, store)).await;
     };
     match position {
-        Some((known, _)) if known == log_id(&name) => go_on(shared, store, log).await,
+        Some((known, _)) if known == log_id(&name) => match shared.purges.goes_on(&mut log) {
+            GoesOn::Yes => go_on(shared, store, log).await?,
+            GoesOn::Gap => {
+                log::warn!("this replica has missed purges that nobody remembers: it begins anew");
+                begin_anew(shared, store, log_id(&name), log, true).await?;
+            }
+            GoesOn::SetBack => {
+                log::warn!(
+                    "the shared tier has lost the newest of its purges; its log begins anew"
+                );
+                let log_name = shared.names.purges();
+                let new_name = new_name()?;
+                let rename = shared.engine.log_rename(&log_name, &name, &new_name);
+                shared.timed(Operation::Purges, rename).await?;
+                return Box::pin(step(shared, store)).await;
+            }
+        },
         // Whatever it had is lost, and what this replica has told it is told again.
         Some(_) => {
             log::warn!("the shared tier has lost its log of purges; the next one is followed");
             shared.purges.tell_again(0);
             let whole = read(shared, 0).await?;
-            shared.purges.begin(log_id(&name), 0);
-            // Nothing of this log has been reached, also if it says nothing.
-            shared.written_down.store(false, Relaxed);
-            go_on(shared, store, whole).await
+            // Who has not looked for a while may have missed what nobody tells again.
+            let missed = shared.stepped_at.lock().elapsed() > ALONE_MAX;
+            begin_anew(shared, store, log_id(&name), whole, missed).await?;
         }
-        None => begin(shared, store, log, &name).await,
+        None => begin(shared, store, log, &name).await?,
     }
+    *shared.stepped_at.lock() = Instant::now();
+    match told {
+        // What is there may be a stranger's, which reading it shows.
+        Ok(()) | Err(Trouble::Refused(_)) => Ok(()),
+        Err(other) => Err(other.into()),
+    }
+}
+
+fn new_name() -> Result<[u8; NAME_LEN], NoStep> {
+    let mut name = [0; NAME_LEN];
+    getrandom::fill(&mut name).map_err(|_| NoStep::Chance)?;
+    Ok(name)
+}
+
+/// Follows a log from its oldest entry on. `all`: what was purged before that is not known.
+async fn begin_anew(
+    shared: &'static Shared,
+    store: &'static Store,
+    id: u32,
+    log: Log,
+    all: bool,
+) -> Result<(), NoStep> {
+    if all {
+        blocking(move || purge(store, Covers::All)).await?;
+    }
+    shared.purges.begin(id, oldest(&log));
+    // Nothing of this log has been reached, also if it says nothing.
+    shared.written_down.store(false, Relaxed);
+    go_on(shared, store, log).await
+}
+
+/// Of what is older than this not all is in the log.
+fn oldest(log: &Log) -> u64 {
+    let first = log.entries.first();
+    first.map_or(log.last, |(number, _)| *number - 1)
 }
 
 async fn read(shared: &Shared, number: u64) -> Result<Log, Trouble> {
@@ -103,15 +154,28 @@ async fn read(shared: &Shared, number: u64) -> Result<Log, Trouble> {
 }
 
 /// Tells the fleet what it has not been told.
-async fn tell(shared: &Shared, last: u64) -> Result<(), Trouble> {
+async fn tell(shared: &Shared, store: &'static Store, last: u64) -> Result<(), Trouble> {
+    let mut outcome = Ok(());
+    let mut told = false;
     while let Some((covers, entry)) = shared.purges.next_untold() {
         let log = shared.names.purges();
         let append = shared.engine.log_append(&log, &entry, KEPT_MAX, last);
-        let number = shared.timed(Operation::Purges, append).await?;
-        shared.purges.told(&covers, number);
+        match shared.timed(Operation::Purges, append).await {
+            Ok(number) => shared.purges.told(&covers, number),
+            Err(why) => {
+                outcome = Err(why);
+                break;
+            }
+        }
         shared.metrics.shared.purges(Direction::Sent).inc();
+        told = true;
     }
-    Ok(())
+    if told {
+        let untold = shared.purges.untold();
+        // Told twice does no harm.
+        let _ = blocking(move || Ok(store.set_untold(&untold))).await;
+    }
+    outcome
 }
 
 /// The first look since the start: what was missed is carried out before anything on disk is believed.
@@ -123,73 +187,71 @@ async fn begin(
 ) -> Result<(), NoStep> {
     let id = log_id(name);
     let left_off = blocking(move || Ok(store.fleet_position())).await?;
-    let empty = store.is_empty();
-    let oldest = log
-        .entries
-        .first()
-        .map_or(log.last, |(number, _)| *number - 1);
+    let oldest = oldest(&log);
     let (from, all) = match left_off {
-        _ if empty => (log.last, false),
-        Some((left, number)) if left == id => (number, number < oldest),
+        // Nothing on disk, and perhaps something in memory since the start.
+        _ if store.is_empty() => (log.last, log.last > 0),
+        Some(left) if left.log_id == id => {
+            let number = left.number;
+            (
+                number,
+                number < oldest || number > log.last || left.differs(&log),
+            )
+        }
         // It has been away while the log was lost.
         Some(_) => (log.last, true),
         // It has never been in a fleet: what the log still has is carried out.
         None => (0, false),
     };
-    let missed = log
-        .entries
-        .iter()
-        .filter(|(number, _)| *number > from)
-        .count();
+    let missed = log.entries.iter().filter(|(number, _)| *number > from);
     // Each would be looked for in all entries.
-    let all = all || missed > CARRIED_OUT_MAX;
+    let all = all || missed.count() > CARRIED_OUT_MAX;
     let from = if all { log.last } else { from };
     if all {
-        log::warn!(
-            "this replica has missed purges that are too many or not known: it begins empty"
-        );
+        if !store.is_empty() {
+            log::warn!(
+                "this replica has missed purges that are too many or not known: it begins empty"
+            );
+        }
         blocking(move || purge(store, Covers::All)).await?;
     }
+    let _known = note(shared, &log);
     shared.purges.begin(id, oldest);
     for (number, entry) in log.entries {
-        let covers = match shared.purges.read(&entry) {
-            Entry::Own(covers) | Entry::Others(covers) => covers,
-        };
+        let covers = shared.purges.read(&entry).covers();
         if number > from {
             let carried_out = covers.clone();
             blocking(move || purge(store, carried_out)).await?;
             shared.metrics.shared.purges(Direction::Received).inc();
         }
-        shared.purges.carried_out(number, covers);
+        shared.purges.carried_out(number, covers, &entry);
     }
     arrived(shared, store).await
 }
 
+/// What a log says counts from here on, although it takes time to carry it out: an answer of the shared tier
+/// that comes meanwhile would be taken for one that is newer.
+fn note(shared: &'static Shared, log: &Log) -> Vec<UnderWay<'static>> {
+    let entries = log.entries.iter();
+    let covers = entries.map(|(_, entry)| shared.purges.read(entry).covers());
+    covers
+        .map(|covers| shared.purges.under_way(&covers))
+        .collect()
+}
+
 /// Carries out what has been added to the log.
 async fn go_on(shared: &'static Shared, store: &'static Store, log: Log) -> Result<(), NoStep> {
-    let (_, last) = shared.purges.position().unwrap_or_default();
-    if log.last < last {
-        // A replica of the server took over without the newest entries.
-        shared.purges.tell_again(log.last);
+    if log.entries.is_empty() && shared.written_down.load(Relaxed) {
+        return Ok(());
     }
-    let Some((first, _)) = log.entries.first() else {
-        return match shared.written_down.load(Relaxed) {
-            true => Ok(()),
-            false => arrived(shared, store).await,
-        };
-    };
-    if *first > last + 1 && log.entries.len() >= KEPT_MAX {
-        log::warn!("this replica has missed purges that nobody remembers: it begins anew");
-        blocking(move || purge(store, Covers::All)).await?;
-    }
+    let _known = note(shared, &log);
     for (number, entry) in log.entries {
         match shared.purges.read(&entry) {
-            Entry::Own(covers) => shared.purges.carried_out(number, covers),
+            Entry::Own(covers) => shared.purges.carried_out(number, covers, &entry),
             Entry::Others(covers) => {
                 let others = covers.clone();
-                let _under_way = shared.purges.under_way(&covers);
                 blocking(move || purge(store, others)).await?;
-                shared.purges.carried_out(number, covers);
+                shared.purges.carried_out(number, covers, &entry);
                 shared.metrics.shared.purges(Direction::Received).inc();
             }
         }
@@ -200,8 +262,8 @@ async fn go_on(shared: &'static Shared, store: &'static Store, log: Log) -> Resu
 /// From here on fills carry what has been reached, and so does the disk.
 async fn arrived(shared: &'static Shared, store: &'static Store) -> Result<(), NoStep> {
     shared.purges.reached(store.generation());
-    if let Some((id, last)) = shared.purges.position() {
-        let written = blocking(move || Ok(store.set_fleet_position(id, last))).await?;
+    if let Some(place) = shared.purges.place() {
+        let written = blocking(move || Ok(store.set_fleet_position(&place))).await?;
         shared.written_down.store(written, Relaxed);
     }
     Ok(())
@@ -213,6 +275,8 @@ fn purge(store: &Store, covers: Covers) -> Result<(), PurgeError> {
     let all = covers == Covers::All;
     match store.purge(covers) {
         Ok(_) | Err(PurgeError::NotWritten(_)) => {}
+        // So many are being carried out that others must not wait for.
+        Err(PurgeError::TooMany(_)) => return purge(store, Covers::All),
         Err(other) => return Err(other),
     }
     if all {

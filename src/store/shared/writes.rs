@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::Shared;
-use super::client::engine::KEYS_MAX;
 use super::client::value::{self, Encoded, ID_LEN};
 use crate::key::Key;
 use crate::metrics::Metrics;
@@ -21,6 +20,9 @@ use crate::store::record::Record;
 const QUEUE_LEN_MAX: usize = 16 * 1024;
 /// Writes under way at once: with answers of some milliseconds each more than a server takes.
 const WRITES_MAX: usize = 8;
+/// Chunks beside the first at most: of more than these 4 MiB not all would come within a deadline, and they
+/// would hold up what else is asked of the server.
+const FURTHER_MAX: usize = 7;
 /// Longer answers are compressed off the thread that speaks to servers.
 const IN_PLACE_MAX: usize = 64 * 1024;
 
@@ -108,5 +110,5 @@ pub async fn encode(record: &Arc<Record>, generation: u64) -> Option<Encoded> {
     };
     encoded
         .ok()
-        .filter(|encoded| encoded.further.len() <= KEYS_MAX)
+        .filter(|encoded| encoded.further.len() <= FURTHER_MAX)
 }

@@ -16,7 +16,7 @@ use super::link::Link;
 use super::options::{EngineError, Mode, Options};
 use super::reply::{self, Redirect};
 use super::route::{Cluster, Router};
-use super::scripts::{CLAIM, END, LOG_APPEND, RENEW};
+use super::scripts::{APPEND_AT, CLAIM, END, LOG_APPEND, RENAME, RENEW};
 use super::seats::Seats;
 use super::slots::{Addr, beside};
 use super::trouble::Trouble;
@@ -274,17 +274,21 @@ impl Engine {
         Ok(reply::number(answer)? == 1)
     }
 
-    /// Appends to a value and puts off its end; returns the new length. After
-    /// any [`Trouble`] it may have been appended: do not append it again.
-    pub async fn append(&self, key: &[u8], bytes: &[u8], ttl_ms: u64) -> Result<u64, Trouble> {
+    /// Appends to a value that has `offset` bytes and puts off its end; returns the length that it has then.
+    /// Of another length it stays as it is. So an append whose outcome is not known can be sent again.
+    pub async fn append_at(
+        &self,
+        key: &[u8],
+        offset: u64,
+        bytes: &[u8],
+        ttl_ms: u64,
+    ) -> Result<u64, Trouble> {
         fits(bytes)?;
         let mut commands = redis::pipe();
-        commands.cmd("APPEND").arg(key).arg(bytes);
-        commands.cmd("PEXPIRE").arg(key).arg(ttl_ms.max(1));
-        let [length, expiry] = self.run(key, Access::Write, &commands, bytes.len()).await?;
-        // What would stay for ever is not reported as well.
-        reply::number(expiry)?;
-        reply::number(length)
+        commands.cmd("EVAL").arg(APPEND_AT).arg(1).arg(key);
+        commands.arg(offset).arg(bytes).arg(ttl_ms.max(1));
+        let [answer] = self.run(key, Access::Write, &commands, bytes.len()).await?;
+        reply::number(answer)
     }
 
     /// What stands in `key` from `offset` on, at most [`RANGE_BYTES_MAX`], and the value of another
@@ -341,6 +345,19 @@ impl Engine {
     pub async fn log_remove(&self, log: &[u8]) -> Result<(), Trouble> {
         let keys = [log.to_vec(), beside(log, b":n"), beside(log, b":e")];
         self.delete(&keys).await.map(drop)
+    }
+
+    /// Gives a log another name, if it has this one: it is not what it was.
+    pub async fn log_rename(&self, log: &[u8], from: &[u8], to: &[u8]) -> Result<(), Trouble> {
+        let mut commands = redis::pipe();
+        commands
+            .cmd("EVAL")
+            .arg(RENAME)
+            .arg(1)
+            .arg(beside(log, b":e"));
+        commands.arg(from).arg(to);
+        let [answer] = self.run(log, Access::Write, &commands, 0).await?;
+        reply::number(answer).map(drop)
     }
 
     /// What a log says from behind `number` on, at most [`LOG_READ_MAX`] entries. A first one that is

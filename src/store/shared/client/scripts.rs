@@ -24,3 +24,12 @@ pub const CLAIM: &str = "local v=redis.call('GETRANGE',KEYS[1],0,tonumber(ARGV[3
      if #v>0 then return {1,v} end \
      local t=redis.call('GET',KEYS[2]) if t then return {2,t} end \
      redis.call('SET',KEYS[2],ARGV[1],'PX',ARGV[2]) return {0,''}";
+
+/// Appends where it is expected to.
+pub const APPEND_AT: &str = "local n=redis.call('STRLEN',KEYS[1]) \
+     if n==tonumber(ARGV[1]) then n=redis.call('APPEND',KEYS[1],ARGV[2]) \
+     redis.call('PEXPIRE',KEYS[1],ARGV[3]) end return n";
+
+/// Another name, once.
+pub const RENAME: &str = "if redis.call('GET',KEYS[1])==ARGV[1] then \
+     redis.call('SET',KEYS[1],ARGV[2]) return 1 end return 0";
