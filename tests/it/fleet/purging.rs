@@ -268,6 +268,37 @@ async fn what_is_on_its_way_through_another_replica_is_not_stored_after_a_purge(
     }
 }
 
+#[tokio::test]
+async fn what_is_fetched_while_a_purge_is_carried_out_is_purged_too() {
+    const COUNT: usize = 300;
+    let origin = origin().start().await;
+    let redis = Redis::start().await;
+    let fleet = fleet(2, &origin, &[redis.node()]).await;
+    let asks: Vec<Ask> = (0..COUNT).map(|n| doomed(&format!("{n}"))).collect();
+    for some in asks.chunks(50) {
+        ask_all(&fleet[0], some).await;
+    }
+    stored([&redis], COUNT).await;
+    // One after the other, so that some are fetched whatever moment it is that the purge comes.
+    let fetching = async {
+        let mut h1 = fleet[1].h1().await;
+        let mut hits = 0;
+        for ask in &asks {
+            let ask = ask.clone().cache_control("only-if-cached");
+            hits += usize::from(h1.ask(&ask).await.outcome() == "hit");
+        }
+        hits
+    };
+    let what = json!({"model": DOOMED});
+    let (hits, _) = tokio::join!(fetching, purge(&fleet[0], &what));
+    println!("{hits} of {COUNT} were fetched before the purge was known");
+    let received = "llm_cache_shared_purges_total{direction=\"received\"}";
+    fleet[1].reaches(received, 1.0).await;
+    for ask in &asks {
+        assert!(!serves(&fleet[1], ask).await, "a purged answer is back");
+    }
+}
+
 /// Keys of the log of purges, each with what it holds.
 async fn dumped(redis: &Redis) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut dumps = Vec::new();
