@@ -184,6 +184,16 @@ impl Publisher {
             }
             return;
         };
+        let ended = since.end.is_some();
+        if ended && self.stored.is_none() {
+            // Before anyone is told of the end: the next request finds it.
+            self.stored = Some(self.store().await);
+        }
+        let stored = self.stored == Some(true);
+        if ended && !stored && self.told == Told::Nothing && self.is_watched().await {
+            // Not to be found anywhere, and wanted.
+            self.told = Told::All;
+        }
         if self.told == Told::All {
             if !self.log.head {
                 self.log.head = true;
@@ -195,20 +205,16 @@ impl Publisher {
             }
             self.log.pieces += since.pieces.len();
         }
-        if since.end.is_none() {
-            return;
-        }
-        // Before anyone is told of the end: the next request finds it.
-        let stored = match self.stored {
-            Some(stored) => stored,
-            None => self.store().await,
-        };
-        self.stored = Some(stored);
         match self.told {
+            _ if !ended => {}
             Told::All => self.log.end(&Frame::End(self.log.body_bytes)),
             _ if stored => self.log.end(&Frame::Stored),
             _ => self.log.end(&Frame::Break),
         }
+    }
+
+    async fn is_watched(&self) -> bool {
+        self.shared.is_watched(&self.key, &self.token).await
     }
 
     /// How much is to be told from here on.
@@ -222,7 +228,7 @@ impl Publisher {
             self.seat = None;
         } else if self.told == Told::Nothing
             && HeadFrame::of(head).is_stream()
-            && self.shared.is_watched(&self.key, &self.token).await
+            && self.is_watched().await
         {
             self.told = Told::All;
         }
@@ -274,14 +280,14 @@ impl Publisher {
         // Otherwise somebody else asks as well; who follows this one can go on.
         let _ = self.shared.renew(&self.key, &self.token).await;
         // The seat is kept until the answer: the fill must not take it for the last one that left.
-        if self.seat.is_some() && !self.shared.is_watched(&self.key, &self.token).await {
+        if self.seat.is_some() && !self.is_watched().await {
             self.seat = None;
         }
     }
 
     /// Nobody here wants it any more; somebody elsewhere may.
     async fn look_for_followers(&mut self) {
-        let watched = self.shared.is_watched(&self.key, &self.token).await;
+        let watched = self.is_watched().await;
         if watched && self.flight.ended().is_none() {
             self.seat = self.flight.follow();
         }

@@ -1,20 +1,14 @@
 //! Looking an answer up, or taking the leave to ask for it.
 
-use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::client::engine::Claimed;
 use super::client::trouble::Trouble;
-use super::client::value::{self, ValueError};
+use super::values::Bad;
 use super::{LEASE, Shared, Token, millis};
 use crate::key::Key;
 use crate::metrics::shared::{BadValue, LeaseResult, Operation};
-use crate::store::record::{Record, RecordError};
-
-/// Longer answers are decompressed off the proxy's threads.
-const DECODED_IN_PLACE_MAX: usize = 256 << 10;
-/// Beside a body: its headers, its chunk table, its names.
-const BESIDE_BODY_MAX: usize = 1 << 20;
+use crate::store::record::Record;
 
 /// What there is for a question.
 pub enum Found {
@@ -115,104 +109,5 @@ impl Shared {
                 Found::Nothing
             }
         }
-    }
-
-    /// Reads a value and what belongs to it.
-    async fn record(&self, key: &Key, main: &[u8], first: &Bytes) -> Option<Record> {
-        match self.read(key, main, first).await {
-            Ok(record) => record,
-            Err(reason) => {
-                self.bad(key, Bad(reason, String::new()));
-                None
-            }
-        }
-    }
-
-    async fn read(
-        &self,
-        key: &Key,
-        main: &[u8],
-        first: &Bytes,
-    ) -> Result<Option<Record>, BadValue> {
-        let bytes_max = self
-            .options
-            .answer_bytes_max
-            .saturating_add(BESIDE_BODY_MAX);
-        let header = value::header(first, bytes_max).map_err(reason_of)?;
-        let keys = (1..header.chunks).map(|nth| value::chunk_key(main, nth));
-        let further: Vec<Vec<u8>> = keys.collect();
-        let mut chunks = Vec::new();
-        if !further.is_empty() {
-            let get = self.engine.get_many(&further);
-            let Ok(found) = self.timed(Operation::Get, get).await else {
-                return Ok(None);
-            };
-            // One may have gone before the others.
-            let Some(all) = found.into_iter().collect::<Option<Vec<Bytes>>>() else {
-                return Ok(None);
-            };
-            chunks = all;
-        }
-        let record = if (header.raw_len as usize) < DECODED_IN_PLACE_MAX {
-            decode(key, first, &chunks, bytes_max)
-        } else {
-            let (key, first) = (*key, first.clone());
-            let work = move || decode(&key, &first, &chunks, bytes_max);
-            let done = tokio::task::spawn_blocking(work).await;
-            done.unwrap_or(Err(BadValue::Damaged))
-        }?;
-        let Record {
-            about, stored_ms, ..
-        } = &record;
-        match self.purges.cover(header.generation, key, about, *stored_ms) {
-            true => Err(BadValue::Purged),
-            false => Ok(Some(record)),
-        }
-    }
-
-    /// Counts what is no answer. It is left alone: a stranger may need it, and the next answer to the
-    /// question takes its place.
-    fn bad(&self, key: &Key, Bad(reason, detail): Bad) {
-        self.metrics.shared.bad_values(reason).inc();
-        let reason = reason.as_str();
-        log::debug!("a value of the shared tier is no answer: {reason} {detail} key={key}");
-    }
-}
-
-/// Why a value is no answer, and what the server said.
-struct Bad(BadValue, String);
-
-impl Bad {
-    /// A key of another type, most likely.
-    fn stranger(why: String) -> Bad {
-        Bad(BadValue::Foreign, why)
-    }
-
-    /// Whether that is what a server refuses, and not that it is full or that this is not allowed.
-    fn is_stranger(why: &str) -> bool {
-        why.contains("WRONGTYPE")
-    }
-}
-
-fn decode(
-    key: &Key,
-    first: &[u8],
-    further: &[Bytes],
-    bytes_max: usize,
-) -> Result<Record, BadValue> {
-    let (_, raw) = value::decode(first, further, bytes_max).map_err(reason_of)?;
-    Record::decode_for(key, &raw).map_err(|error| match error {
-        RecordError::Version(_) => BadValue::Version,
-        RecordError::Key => BadValue::Key,
-        _ => BadValue::Damaged,
-    })
-}
-
-fn reason_of(error: ValueError) -> BadValue {
-    match error {
-        ValueError::Foreign => BadValue::Foreign,
-        ValueError::Version(_) => BadValue::Version,
-        ValueError::Damaged => BadValue::Damaged,
-        ValueError::TooLarge(_) => BadValue::TooLarge,
     }
 }

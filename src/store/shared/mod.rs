@@ -27,17 +27,21 @@ use client::trouble::Trouble;
 use client::value;
 use names::Names;
 pub use names::Token;
-pub use purges::Place;
+pub use place::Place;
 use purges::{FleetPurges, UnderWay};
 
 mod claims;
 pub mod client;
 mod fills;
 mod names;
+mod place;
 mod purges;
 mod step;
+mod values;
 mod writes;
 
+/// A write waits this long for a purge of this replica to be known to the fleet.
+const BEHIND_MAX: Duration = Duration::from_millis(500);
 /// A lease lives for this long unless it is renewed: a leader that died is missed after so long.
 pub const LEASE: Duration = Duration::from_secs(2);
 
@@ -141,6 +145,10 @@ impl Shared {
 
     /// Writes an answer, to be found until it is no longer fresh. False if it could not be written.
     pub async fn put(&self, record: &Arc<Record>) -> bool {
+        let deadline = Instant::now() + BEHIND_MAX;
+        while self.purges.is_behind(record.generation) && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let left_ms = record.expires_ms.saturating_sub(now_ms());
         let Some(generation) = self.purges.generation_of(record.generation) else {
             return false;

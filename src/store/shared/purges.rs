@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::client::engine::Log;
+use super::place::Place;
 use crate::key::Key;
 use crate::store::about::About;
 use crate::store::purge::Covers;
@@ -103,28 +104,6 @@ impl Entry {
     }
 }
 
-/// Where a replica left off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// Which log.
-    pub log_id: u32,
-    /// The number up to which it is carried out.
-    pub number: u64,
-    /// A digest of the entry of this number; 0 if it is not known.
-    pub digest: u64,
-}
-
-impl Place {
-    /// Whether the log has another entry of this number.
-    pub fn differs(&self, log: &Log) -> bool {
-        let there = log
-            .entries
-            .iter()
-            .find(|(number, _)| *number == self.number);
-        self.digest != 0 && there.is_some_and(|(_, entry)| xxh3_64(entry) != self.digest)
-    }
-}
-
 /// Whether a log is what it was, and more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GoesOn {
@@ -153,6 +132,16 @@ impl FleetPurges {
         let state = state.as_ref()?;
         let (_, number) = state.reached.range(..=local).next_back()?;
         Some(packed(state.log_id, *number))
+    }
+
+    /// Whether this replica has purged since it last compared its generations with the fleet's: what it asks
+    /// now would be taken for older than that.
+    pub fn is_behind(&self, local: u64) -> bool {
+        let state = self.state.read();
+        let reached = state
+            .as_ref()
+            .and_then(|state| state.reached.last_key_value());
+        reached.is_none_or(|(reached, _)| *reached < local)
     }
 
     /// Whether what was asked at a generation of the fleet has been purged since, or may have been.
@@ -339,143 +328,4 @@ impl FleetPurges {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn about() -> About {
-        About::new("chat", Some("m"), None, [7; 8], [9; 8])
-    }
-
-    fn covered(purges: &FleetPurges, generation: u64) -> bool {
-        purges.cover(generation, &Key::from_bytes([1; 32]), &about(), 0)
-    }
-
-    #[test]
-    fn what_was_asked_before_a_purge_is_covered_and_what_came_later_is_not() {
-        let purges = FleetPurges::default();
-        assert_eq!(purges.generation_of(5), None);
-        assert!(covered(&purges, 0));
-        purges.begin(3, 0);
-        assert_eq!(purges.generation_of(5), None);
-        purges.reached(5);
-        let before = purges.generation_of(5).unwrap();
-        assert!(!covered(&purges, before));
-        purges.carried_out(1, Covers::Model("m".into()), b"");
-        purges.reached(6);
-        assert!(covered(&purges, before));
-        // What this replica asked before it had carried it out.
-        assert_eq!(purges.generation_of(5), Some(before));
-        let after = purges.generation_of(6).unwrap();
-        assert!(!covered(&purges, after));
-        purges.carried_out(2, Covers::Model("another".into()), b"");
-        assert!(!covered(&purges, after));
-    }
-
-    #[test]
-    fn what_is_being_purged_is_covered() {
-        let purges = FleetPurges::default();
-        purges.begin(3, 0);
-        purges.reached(5);
-        let before = purges.generation_of(5).unwrap();
-        let under_way = purges.under_way(&Covers::Model("m".into()));
-        assert!(covered(&purges, before));
-        drop(under_way);
-        assert!(!covered(&purges, before));
-    }
-
-    #[test]
-    fn what_another_log_says_is_not_believed() {
-        let purges = FleetPurges::default();
-        purges.begin(3, 0);
-        purges.reached(0);
-        let generation = purges.generation_of(0).unwrap();
-        purges.begin(4, 0);
-        purges.reached(0);
-        assert!(covered(&purges, generation));
-    }
-
-    #[test]
-    fn what_is_older_than_all_that_is_remembered_is_not_used() {
-        let purges = FleetPurges::default();
-        purges.begin(3, 0);
-        purges.reached(0);
-        let generation = purges.generation_of(0).unwrap();
-        for number in 1..=KEPT_MAX as u64 {
-            purges.carried_out(number, Covers::Model("another".into()), b"");
-        }
-        assert!(!covered(&purges, generation));
-        purges.carried_out(KEPT_MAX as u64 + 1, Covers::Model("another".into()), b"");
-        assert!(covered(&purges, generation));
-    }
-
-    #[test]
-    fn an_own_purge_is_told_until_the_log_has_it_and_again_if_it_is_lost() {
-        let purges = FleetPurges::default();
-        purges.tell(Covers::Model("m".into()));
-        let (covers, entry) = purges.next_untold().unwrap();
-        assert!(matches!(purges.read(&entry), Entry::Own(Covers::Model(_))));
-        assert!(matches!(
-            FleetPurges::default().read(&entry),
-            Entry::Others(Covers::Model(_))
-        ));
-        purges.told(&covers, 4);
-        assert!(!purges.has_untold());
-        purges.tell_again(4);
-        assert!(!purges.has_untold());
-        purges.tell_again(3);
-        assert!(purges.has_untold());
-    }
-
-    #[test]
-    fn a_log_that_is_not_what_it_was_is_noticed() {
-        let purges = FleetPurges::default();
-        let log = |last, entries: &[(u64, &'static str)]| {
-            let entries = entries.iter();
-            let entries =
-                entries.map(|(number, entry)| (*number, Bytes::from_static(entry.as_bytes())));
-            Log {
-                name: None,
-                last,
-                entries: entries.collect(),
-            }
-        };
-        purges.begin(3, 4);
-        assert_eq!(purges.goes_on(&mut log(4, &[])), GoesOn::Yes);
-        assert_eq!(purges.goes_on(&mut log(6, &[])), GoesOn::Gap);
-        assert_eq!(purges.goes_on(&mut log(3, &[])), GoesOn::SetBack);
-        purges.carried_out(5, Covers::All, b"five");
-        let mut next = log(6, &[(5, "five"), (6, "six")]);
-        assert_eq!(purges.goes_on(&mut next), GoesOn::Yes);
-        assert_eq!(next.entries.len(), 1);
-        assert_eq!(purges.goes_on(&mut log(5, &[(5, "five")])), GoesOn::Yes);
-        // A number that was given again.
-        assert_eq!(
-            purges.goes_on(&mut log(6, &[(5, "another"), (6, "six")])),
-            GoesOn::SetBack
-        );
-        assert_eq!(purges.goes_on(&mut log(9, &[(8, "eight")])), GoesOn::Gap);
-        assert_eq!(
-            purges.goes_on(&mut log(9, &[(5, "five"), (8, "eight")])),
-            GoesOn::Gap
-        );
-        assert_eq!(purges.goes_on(&mut log(5, &[])), GoesOn::Gap);
-    }
-
-    #[test]
-    fn too_many_that_wait_become_one_of_everything() {
-        let purges = FleetPurges::default();
-        for _ in 0..=UNTOLD_MAX {
-            purges.tell(Covers::Tenant([1; 8]));
-        }
-        let (covers, _) = purges.next_untold().unwrap();
-        assert_eq!(covers, Covers::All);
-    }
-
-    #[test]
-    fn what_is_not_understood_covers_everything() {
-        let purges = FleetPurges::default();
-        for entry in [&b""[..], b"short", b"12345678\x09"] {
-            assert!(matches!(purges.read(entry), Entry::Others(Covers::All)));
-        }
-    }
-}
+mod tests;

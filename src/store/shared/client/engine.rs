@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use redis::{Pipeline, RedisConnectionInfo, Value};
 use tokio::time::Instant;
 
@@ -16,10 +15,16 @@ use super::link::Link;
 use super::options::{EngineError, Mode, Options};
 use super::reply::{self, Redirect};
 use super::route::{Cluster, Router};
-use super::scripts::{APPEND_AT, CLAIM, END, LOG_APPEND, RENAME, RENEW};
 use super::seats::Seats;
-use super::slots::{Addr, beside};
+use super::slots::Addr;
 use super::trouble::Trouble;
+
+pub use leases::Claimed;
+pub use logs::Log;
+
+mod leases;
+mod logs;
+mod values;
 
 /// How long an operation may take, unless configured.
 pub const DEADLINE: Duration = Duration::from_millis(30);
@@ -33,28 +38,6 @@ pub const KEYS_MAX: usize = 64;
 pub const LOG_READ_MAX: usize = 1024;
 /// How often an operation is sent on: once for a slot that moved, once more for one that moves.
 const REDIRECTS_MAX: usize = 2;
-
-/// What a claim came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Claimed {
-    /// There is a value, or its first [`VALUE_BYTES_MAX`].
-    Value(Bytes),
-    /// There was neither value nor lease: the lease is ours.
-    Taken,
-    /// Somebody has the lease, with this token.
-    Held(Bytes),
-}
-
-/// What a log says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
-    /// What was written first into it; another one, or none: it was lost meanwhile.
-    pub name: Option<Bytes>,
-    /// The number of its last entry.
-    pub last: u64,
-    /// Entries by their number.
-    pub entries: Vec<(u64, Bytes)>,
-}
 
 /// How the engine is, for metrics and `/readyz`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,231 +138,6 @@ impl Engine {
             in_flight: self.seats.taken(),
             error: links.iter().find_map(|link| link.error()),
         }
-    }
-
-    /// A value, or its first [`VALUE_BYTES_MAX`]. An empty one reads as none.
-    pub async fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Trouble> {
-        let mut commands = redis::pipe();
-        read(&mut commands, key);
-        let [answer] = self.run(key, Access::Value, &commands, 0).await?;
-        reply::value(answer)
-    }
-
-    /// Values of keys with the same hash tag, at most [`KEYS_MAX`].
-    pub async fn get_many<K: AsRef<[u8]>>(
-        &self,
-        keys: &[K],
-    ) -> Result<Vec<Option<Bytes>>, Trouble> {
-        let Some(first) = some_keys(keys)? else {
-            return Ok(Vec::new());
-        };
-        let mut commands = redis::pipe();
-        for key in keys {
-            read(&mut commands, key.as_ref());
-        }
-        let answers = self.send(first, Access::Value, &commands, 0).await?;
-        answers.into_iter().map(reply::value).collect()
-    }
-
-    /// Stores a value for so long.
-    pub async fn set(&self, key: &[u8], value: &[u8], ttl_ms: u64) -> Result<(), Trouble> {
-        fits(value)?;
-        let mut commands = redis::pipe();
-        commands
-            .cmd("SET")
-            .arg(key)
-            .arg(value)
-            .arg("PX")
-            .arg(ttl_ms.max(1));
-        let [answer] = self.run(key, Access::Write, &commands, value.len()).await?;
-        reply::done(answer).map(drop)
-    }
-
-    /// Removes keys with the same hash tag, at most [`KEYS_MAX`]; returns how many there were.
-    pub async fn delete<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<u64, Trouble> {
-        let Some(first) = some_keys(keys)? else {
-            return Ok(0);
-        };
-        let mut commands = redis::pipe();
-        commands.cmd("DEL");
-        for key in keys {
-            commands.arg(key.as_ref());
-        }
-        let [answer] = self.run(first, Access::Write, &commands, 0).await?;
-        reply::number(answer)
-    }
-
-    /// A value, or else the lease on it, unless somebody has that; both keys with the same hash tag.
-    /// After [`Trouble::Deadline`] the lease may be ours.
-    pub async fn claim(
-        &self,
-        key: &[u8],
-        lease: &[u8],
-        token: &[u8],
-        ttl_ms: u64,
-    ) -> Result<Claimed, Trouble> {
-        let mut commands = redis::pipe();
-        commands.cmd("EVAL").arg(CLAIM).arg(2).arg(key).arg(lease);
-        commands
-            .arg(token)
-            .arg(ttl_ms.max(1))
-            .arg(VALUE_BYTES_MAX - 1);
-        let [answer] = self.run(key, Access::Write, &commands, 0).await?;
-        let (which, bytes) = reply::pair(answer)?;
-        Ok(match which {
-            1 => Claimed::Value(bytes),
-            2 => Claimed::Held(bytes),
-            _ => Claimed::Taken,
-        })
-    }
-
-    /// Takes a lease, unless somebody has it. After [`Trouble::Deadline`] it may be ours.
-    pub async fn lease_take(&self, key: &[u8], token: &[u8], ttl_ms: u64) -> Result<bool, Trouble> {
-        let mut commands = redis::pipe();
-        commands
-            .cmd("SET")
-            .arg(key)
-            .arg(token)
-            .arg("NX")
-            .arg("PX")
-            .arg(ttl_ms.max(1));
-        let [answer] = self.run(key, Access::Write, &commands, 0).await?;
-        reply::done(answer)
-    }
-
-    /// Extends a lease; false if it is no longer ours.
-    pub async fn lease_renew(
-        &self,
-        key: &[u8],
-        token: &[u8],
-        ttl_ms: u64,
-    ) -> Result<bool, Trouble> {
-        let mut commands = redis::pipe();
-        commands
-            .cmd("EVAL")
-            .arg(RENEW)
-            .arg(1)
-            .arg(key)
-            .arg(token)
-            .arg(ttl_ms.max(1));
-        let [answer] = self.run(key, Access::Write, &commands, 0).await?;
-        Ok(reply::number(answer)? == 1)
-    }
-
-    /// Ends a lease; false if it was no longer ours.
-    pub async fn lease_end(&self, key: &[u8], token: &[u8]) -> Result<bool, Trouble> {
-        let mut commands = redis::pipe();
-        commands.cmd("EVAL").arg(END).arg(1).arg(key).arg(token);
-        let [answer] = self.run(key, Access::Write, &commands, 0).await?;
-        Ok(reply::number(answer)? == 1)
-    }
-
-    /// Appends to a value that has `offset` bytes and puts off its end; returns the length that it has then.
-    /// Of another length it stays as it is. So an append whose outcome is not known can be sent again.
-    pub async fn append_at(
-        &self,
-        key: &[u8],
-        offset: u64,
-        bytes: &[u8],
-        ttl_ms: u64,
-    ) -> Result<u64, Trouble> {
-        fits(bytes)?;
-        let mut commands = redis::pipe();
-        commands.cmd("EVAL").arg(APPEND_AT).arg(1).arg(key);
-        commands.arg(offset).arg(bytes).arg(ttl_ms.max(1));
-        let [answer] = self.run(key, Access::Write, &commands, bytes.len()).await?;
-        reply::number(answer)
-    }
-
-    /// What stands in `key` from `offset` on, at most [`RANGE_BYTES_MAX`], and the value of another
-    /// key of the same slot. The other is read first: if it says that `key` is finished, it is.
-    pub async fn range_from(
-        &self,
-        key: &[u8],
-        offset: u64,
-        other: &[u8],
-    ) -> Result<(Bytes, Option<Bytes>), Trouble> {
-        let mut commands = redis::pipe();
-        read(&mut commands, other);
-        let last = offset.saturating_add(RANGE_BYTES_MAX as u64 - 1);
-        commands.cmd("GETRANGE").arg(key).arg(offset).arg(last);
-        let [other, range] = self.run(key, Access::Read, &commands, 0).await?;
-        Ok((reply::bytes(range)?, reply::value(other)?))
-    }
-
-    /// Adds an entry to a log that keeps the newest `keep_max`; returns its number, which is above `last`
-    /// even if the log has lost entries.
-    pub async fn log_append(
-        &self,
-        log: &[u8],
-        entry: &[u8],
-        keep_max: usize,
-        last: u64,
-    ) -> Result<u64, Trouble> {
-        fits(entry)?;
-        let mut commands = redis::pipe();
-        commands
-            .cmd("EVAL")
-            .arg(LOG_APPEND)
-            .arg(2)
-            .arg(log)
-            .arg(beside(log, b":n"));
-        commands.arg(entry).arg(keep_max.max(1)).arg(last);
-        let [answer] = self.run(log, Access::Write, &commands, entry.len()).await?;
-        reply::number(answer)
-    }
-
-    /// Gives a log a name, unless it has one.
-    pub async fn log_begin(&self, log: &[u8], name: &[u8]) -> Result<(), Trouble> {
-        let mut commands = redis::pipe();
-        commands
-            .cmd("SET")
-            .arg(beside(log, b":e"))
-            .arg(name)
-            .arg("NX");
-        let [answer] = self.run(log, Access::Write, &commands, 0).await?;
-        reply::done(answer).map(drop)
-    }
-
-    /// Removes a log and all that belongs to it.
-    pub async fn log_remove(&self, log: &[u8]) -> Result<(), Trouble> {
-        let keys = [log.to_vec(), beside(log, b":n"), beside(log, b":e")];
-        self.delete(&keys).await.map(drop)
-    }
-
-    /// Gives a log another name, if it has this one: it is not what it was.
-    pub async fn log_rename(&self, log: &[u8], from: &[u8], to: &[u8]) -> Result<(), Trouble> {
-        let mut commands = redis::pipe();
-        commands
-            .cmd("EVAL")
-            .arg(RENAME)
-            .arg(1)
-            .arg(beside(log, b":e"));
-        commands.arg(from).arg(to);
-        let [answer] = self.run(log, Access::Write, &commands, 0).await?;
-        reply::number(answer).map(drop)
-    }
-
-    /// What a log says from behind `number` on, at most [`LOG_READ_MAX`] entries. A first one that is
-    /// not `number + 1` means that some are gone.
-    pub async fn log_since(&self, log: &[u8], number: u64) -> Result<Log, Trouble> {
-        let mut commands = redis::pipe();
-        read(&mut commands, &beside(log, b":e"));
-        read(&mut commands, &beside(log, b":n"));
-        commands
-            .cmd("ZRANGEBYSCORE")
-            .arg(log)
-            .arg(format!("({number}"))
-            .arg("+inf");
-        commands.arg("LIMIT").arg(0).arg(LOG_READ_MAX);
-        let [name, counter, entries] = self.run(log, Access::Read, &commands, 0).await?;
-        let entries = reply::entries(entries)?;
-        let last = entries.last().map_or(0, |(number, _)| *number);
-        Ok(Log {
-            name: reply::value(name)?,
-            last: reply::counter(counter)?.max(last),
-            entries,
-        })
     }
 
     async fn run<const N: usize>(
@@ -486,29 +244,4 @@ fn credentials(username: Option<&String>, password: Option<&String>) -> RedisCon
         info = info.set_password(password);
     }
     info
-}
-
-/// A range instead of all of it, because only a range is bounded.
-fn read(commands: &mut Pipeline, key: &[u8]) {
-    commands
-        .cmd("GETRANGE")
-        .arg(key)
-        .arg(0)
-        .arg(VALUE_BYTES_MAX - 1);
-}
-
-fn fits(value: &[u8]) -> Result<(), Trouble> {
-    match value.len() {
-        ..=VALUE_BYTES_MAX => Ok(()),
-        _ => Err(Trouble::Refused("longer than a value may be".to_owned())),
-    }
-}
-
-fn some_keys<K: AsRef<[u8]>>(keys: &[K]) -> Result<Option<&[u8]>, Trouble> {
-    match keys.len() {
-        ..=KEYS_MAX => Ok(keys.first().map(AsRef::as_ref)),
-        _ => Err(Trouble::Refused(
-            "more keys than one operation may have".to_owned(),
-        )),
-    }
 }

@@ -1,0 +1,138 @@
+use super::*;
+
+fn about() -> About {
+    About::new("chat", Some("m"), None, [7; 8], [9; 8])
+}
+
+fn covered(purges: &FleetPurges, generation: u64) -> bool {
+    purges.cover(generation, &Key::from_bytes([1; 32]), &about(), 0)
+}
+
+#[test]
+fn what_was_asked_before_a_purge_is_covered_and_what_came_later_is_not() {
+    let purges = FleetPurges::default();
+    assert_eq!(purges.generation_of(5), None);
+    assert!(covered(&purges, 0));
+    purges.begin(3, 0);
+    assert_eq!(purges.generation_of(5), None);
+    purges.reached(5);
+    let before = purges.generation_of(5).unwrap();
+    assert!(!covered(&purges, before));
+    purges.carried_out(1, Covers::Model("m".into()), b"");
+    purges.reached(6);
+    assert!(covered(&purges, before));
+    // What this replica asked before it had carried it out.
+    assert_eq!(purges.generation_of(5), Some(before));
+    let after = purges.generation_of(6).unwrap();
+    assert!(!covered(&purges, after));
+    purges.carried_out(2, Covers::Model("another".into()), b"");
+    assert!(!covered(&purges, after));
+}
+
+#[test]
+fn what_is_being_purged_is_covered() {
+    let purges = FleetPurges::default();
+    purges.begin(3, 0);
+    purges.reached(5);
+    let before = purges.generation_of(5).unwrap();
+    let under_way = purges.under_way(&Covers::Model("m".into()));
+    assert!(covered(&purges, before));
+    drop(under_way);
+    assert!(!covered(&purges, before));
+}
+
+#[test]
+fn what_another_log_says_is_not_believed() {
+    let purges = FleetPurges::default();
+    purges.begin(3, 0);
+    purges.reached(0);
+    let generation = purges.generation_of(0).unwrap();
+    purges.begin(4, 0);
+    purges.reached(0);
+    assert!(covered(&purges, generation));
+}
+
+#[test]
+fn what_is_older_than_all_that_is_remembered_is_not_used() {
+    let purges = FleetPurges::default();
+    purges.begin(3, 0);
+    purges.reached(0);
+    let generation = purges.generation_of(0).unwrap();
+    for number in 1..=KEPT_MAX as u64 {
+        purges.carried_out(number, Covers::Model("another".into()), b"");
+    }
+    assert!(!covered(&purges, generation));
+    purges.carried_out(KEPT_MAX as u64 + 1, Covers::Model("another".into()), b"");
+    assert!(covered(&purges, generation));
+}
+
+#[test]
+fn an_own_purge_is_told_until_the_log_has_it_and_again_if_it_is_lost() {
+    let purges = FleetPurges::default();
+    purges.tell(Covers::Model("m".into()));
+    let (covers, entry) = purges.next_untold().unwrap();
+    assert!(matches!(purges.read(&entry), Entry::Own(Covers::Model(_))));
+    assert!(matches!(
+        FleetPurges::default().read(&entry),
+        Entry::Others(Covers::Model(_))
+    ));
+    purges.told(&covers, 4);
+    assert!(!purges.has_untold());
+    purges.tell_again(4);
+    assert!(!purges.has_untold());
+    purges.tell_again(3);
+    assert!(purges.has_untold());
+}
+
+#[test]
+fn a_log_that_is_not_what_it_was_is_noticed() {
+    let purges = FleetPurges::default();
+    let log = |last, entries: &[(u64, &'static str)]| {
+        let entries = entries.iter();
+        let entries =
+            entries.map(|(number, entry)| (*number, Bytes::from_static(entry.as_bytes())));
+        Log {
+            name: None,
+            last,
+            entries: entries.collect(),
+        }
+    };
+    purges.begin(3, 4);
+    assert_eq!(purges.goes_on(&mut log(4, &[])), GoesOn::Yes);
+    assert_eq!(purges.goes_on(&mut log(6, &[])), GoesOn::Gap);
+    assert_eq!(purges.goes_on(&mut log(3, &[])), GoesOn::SetBack);
+    purges.carried_out(5, Covers::All, b"five");
+    let mut next = log(6, &[(5, "five"), (6, "six")]);
+    assert_eq!(purges.goes_on(&mut next), GoesOn::Yes);
+    assert_eq!(next.entries.len(), 1);
+    assert_eq!(purges.goes_on(&mut log(5, &[(5, "five")])), GoesOn::Yes);
+    // A number that was given again.
+    assert_eq!(
+        purges.goes_on(&mut log(6, &[(5, "another"), (6, "six")])),
+        GoesOn::SetBack
+    );
+    assert_eq!(purges.goes_on(&mut log(9, &[(8, "eight")])), GoesOn::Gap);
+    assert_eq!(
+        purges.goes_on(&mut log(9, &[(5, "five"), (8, "eight")])),
+        GoesOn::Gap
+    );
+    assert_eq!(purges.goes_on(&mut log(5, &[])), GoesOn::Gap);
+}
+
+#[test]
+fn too_many_that_wait_become_one_of_everything() {
+    let purges = FleetPurges::default();
+    for _ in 0..=UNTOLD_MAX {
+        purges.tell(Covers::Tenant([1; 8]));
+    }
+    let (covers, _) = purges.next_untold().unwrap();
+    assert_eq!(covers, Covers::All);
+}
+
+#[test]
+fn what_is_not_understood_covers_everything() {
+    let purges = FleetPurges::default();
+    for entry in [&b""[..], b"short", b"12345678\x09"] {
+        assert!(matches!(purges.read(entry), Entry::Others(Covers::All)));
+    }
+}
