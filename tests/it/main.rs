@@ -34,6 +34,7 @@ mod namespaces;
 mod operating;
 mod queries;
 mod readers;
+mod redis_client;
 mod reference;
 mod routing;
 mod shutdown;
