@@ -58,7 +58,7 @@ enum NoStep {
 async fn step(shared: &'static Shared, store: &'static Store) -> Result<(), NoStep> {
     let position = shared.purges.position();
     let told = match position {
-        Some((_, last)) => tell(shared, store, last).await,
+        Some(_) => tell(shared, store).await,
         None => Ok(()),
     };
     // Whatever became of that, what others tell is carried out.
@@ -154,12 +154,12 @@ async fn read(shared: &Shared, number: u64) -> Result<Log, Trouble> {
 }
 
 /// Tells the fleet what it has not been told.
-async fn tell(shared: &Shared, store: &'static Store, last: u64) -> Result<(), Trouble> {
+async fn tell(shared: &Shared, store: &'static Store) -> Result<(), Trouble> {
     let mut outcome = Ok(());
     let mut told = false;
     while let Some((covers, entry)) = shared.purges.next_untold() {
         let log = shared.names.purges();
-        let append = shared.engine.log_append(&log, &entry, KEPT_MAX, last);
+        let append = shared.engine.log_append(&log, &entry, KEPT_MAX);
         match shared.timed(Operation::Purges, append).await {
             Ok(number) => shared.purges.told(&covers, number),
             Err(why) => {

@@ -55,10 +55,7 @@ async fn an_acl_user_with_the_least_rights_is_enough() {
     assert!(engine.lease_take(b"llmc:l", b"t", 1000).await.unwrap());
     assert!(engine.lease_renew(b"llmc:l", b"t", 1000).await.unwrap());
     assert!(engine.lease_end(b"llmc:l", b"t").await.unwrap());
-    assert_eq!(
-        engine.log_append(b"llmc:{log}", b"e", 5, 0).await.unwrap(),
-        1
-    );
+    assert_eq!(engine.log_append(b"llmc:{log}", b"e", 5).await.unwrap(), 1);
     assert_eq!(engine.log_since(b"llmc:{log}", 0).await.unwrap().last, 1);
     assert_eq!(engine.append_at(b"llmc:s", 0, b"x", 1000).await.unwrap(), 1);
     // Outside its keys.

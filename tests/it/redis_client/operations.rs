@@ -105,10 +105,7 @@ async fn all_operations(engine: &Engine, tag: &str) {
     for number in 1..=12 {
         // Entries may be the same, and any bytes.
         assert_eq!(
-            engine
-                .log_append(&log, b"same:\0\xff", 10, 0)
-                .await
-                .unwrap(),
+            engine.log_append(&log, b"same:\0\xff", 10).await.unwrap(),
             number
         );
     }
@@ -128,13 +125,11 @@ async fn all_operations(engine: &Engine, tag: &str) {
     assert_eq!((last, entries), (12, vec![]));
     // The counter alone is evicted.
     engine.delete(&[[&log[..], b":n"].concat()]).await.unwrap();
-    assert_eq!(engine.log_append(&log, b"after", 10, 0).await.unwrap(), 13);
-    assert_eq!(engine.log_append(&log, b"after", 10, 0).await.unwrap(), 14);
-    // Behind what its writer knows, whatever the server has lost.
-    assert_eq!(engine.log_append(&log, b"after", 10, 20).await.unwrap(), 21);
+    assert_eq!(engine.log_append(&log, b"after", 10).await.unwrap(), 13);
+    assert_eq!(engine.log_append(&log, b"after", 10).await.unwrap(), 14);
     for _ in 0..LOG_READ_MAX {
         engine
-            .log_append(&log, b"e", 2 * LOG_READ_MAX, 0)
+            .log_append(&log, b"e", 2 * LOG_READ_MAX)
             .await
             .unwrap();
     }
@@ -170,10 +165,7 @@ async fn a_log_needs_no_hash_tag() {
     let engine = clustered(&cluster).await;
     for nth in 0..20 {
         let log = format!("log{nth}");
-        assert_eq!(
-            engine.log_append(log.as_bytes(), b"e", 5, 0).await.unwrap(),
-            1
-        );
+        assert_eq!(engine.log_append(log.as_bytes(), b"e", 5).await.unwrap(), 1);
         assert_eq!(engine.log_since(log.as_bytes(), 0).await.unwrap().last, 1);
     }
     let across = engine.get_many(&["a", "b"]).await;
@@ -193,7 +185,7 @@ async fn what_strangers_store_is_refused_and_does_not_open_the_breaker() {
             engine.append_at(b"list", 0, b"x", 1000).await.map(drop),
             engine.range_from(b"list", 0, b"text").await.map(drop),
             engine.range_from(b"text", 0, b"list").await.map(drop),
-            engine.log_append(b"text", b"x", 5, 0).await.map(drop),
+            engine.log_append(b"text", b"x", 5).await.map(drop),
             engine.log_since(b"list", 0).await.map(drop),
             engine.lease_renew(b"list", b"t", 1000).await.map(drop),
         ];

@@ -6,13 +6,12 @@ pub const RENEW: &str = "if redis.call('GET',KEYS[1])==ARGV[1] then \
 /// Ends a lease that is still ours.
 pub const END: &str = "if redis.call('GET',KEYS[1])==ARGV[1] then \
      return redis.call('DEL',KEYS[1]) end return 0";
-/// Numbers an entry and keeps the newest. A counter that was evicted goes on where the log ends, and one
-/// that has lost its newest numbers where its writer knows that it was.
+/// Numbers an entry and keeps the newest. A counter that was evicted goes on where the log ends.
 /// Members of a sorted set are distinct, hence the number in front.
 pub const LOG_APPEND: &str = "local n=redis.call('INCR',KEYS[2]) \
      local l=redis.call('ZREVRANGE',KEYS[1],0,0,'WITHSCORES') \
-     local f=tonumber(ARGV[3]) if l[2] and tonumber(l[2])>f then f=tonumber(l[2]) end \
-     if f>=n then n=f+1 redis.call('SET',KEYS[2],string.format('%.0f',n)) end \
+     if l[2] and tonumber(l[2])>=n then n=tonumber(l[2])+1 \
+     redis.call('SET',KEYS[2],string.format('%.0f',n)) end \
      local s=string.format('%.0f',n) \
      redis.call('ZADD',KEYS[1],s,s..':'..ARGV[1]) \
      redis.call('ZREMRANGEBYRANK',KEYS[1],0,-1-tonumber(ARGV[2])) \

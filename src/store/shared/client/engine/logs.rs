@@ -20,14 +20,12 @@ pub struct Log {
 }
 
 impl Engine {
-    /// Adds an entry to a log that keeps the newest `keep_max`; returns its number, which is above `last`
-    /// even if the log has lost entries.
+    /// Adds an entry to a log that keeps the newest `keep_max`; returns its number.
     pub async fn log_append(
         &self,
         log: &[u8],
         entry: &[u8],
         keep_max: usize,
-        last: u64,
     ) -> Result<u64, Trouble> {
         fits(entry)?;
         let mut commands = redis::pipe();
@@ -37,7 +35,7 @@ impl Engine {
             .arg(2)
             .arg(log)
             .arg(beside(log, b":n"));
-        commands.arg(entry).arg(keep_max.max(1)).arg(last);
+        commands.arg(entry).arg(keep_max.max(1));
         let [answer] = self.run(log, Access::Write, &commands, entry.len()).await?;
         reply::number(answer)
     }
