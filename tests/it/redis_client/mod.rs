@@ -19,7 +19,7 @@ const fn ms(milliseconds: u64) -> Duration {
 }
 
 /// Longer than an operation takes on a machine that is busy with something else.
-const DEADLINE: Duration = ms(300);
+const DEADLINE: Duration = ms(100);
 
 fn options(nodes: Vec<String>, mode: Mode) -> Options {
     Options {
