@@ -87,6 +87,7 @@ impl Reader {
     async fn run(&mut self) -> Followed {
         let mut alive_at = Instant::now();
         let mut heard_at = Instant::now();
+        let mut came_at = Instant::now();
         let mut watched_at: Option<Instant> = None;
         loop {
             if watched_at.is_none_or(|at| at.elapsed() > WATCHED_EVERY) {
@@ -113,6 +114,7 @@ impl Reader {
                         Err(frame::Damaged) => return self.given_up(),
                     }
                     if came {
+                        came_at = heard_at;
                         // There may be more.
                         continue;
                     }
@@ -133,7 +135,7 @@ impl Reader {
                     alive_at = Instant::now();
                 }
             }
-            sleep(match alive_at.elapsed() > QUIET_AFTER {
+            sleep(match came_at.elapsed() > QUIET_AFTER {
                 false => LOOK_EVERY,
                 true => LOOK_SELDOM,
             })

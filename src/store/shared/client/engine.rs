@@ -26,8 +26,6 @@ mod leases;
 mod logs;
 mod values;
 
-/// How long an operation may take, unless configured.
-pub const DEADLINE: Duration = Duration::from_millis(30);
 /// The longest value that is written, and as much of one as is read: a stranger's may be 512 MB.
 pub const VALUE_BYTES_MAX: usize = 1024 * 1024;
 /// As much as one `range_from` brings.
