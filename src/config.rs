@@ -47,6 +47,8 @@ pub struct Config {
     pub store: Store,
     /// What replicas have in common; `None`: nothing.
     pub shared: Option<Shared>,
+    /// A bucket below that; only with `shared`.
+    pub objects: Option<Objects>,
     /// How the server speaks.
     pub log: Log,
     /// Where traces go; `None`: nowhere.
@@ -296,6 +298,43 @@ pub enum SharedMode {
     Cluster,
 }
 
+/// A bucket below the shared tier, for answers that are not asked for often.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Objects {
+    /// Its name, not empty.
+    pub bucket: String,
+    /// Not empty.
+    pub region: String,
+    /// http or https, without the bucket's name; `None`: Amazon's in the region.
+    pub endpoint: Option<url::Url>,
+    /// Up to 256 letters, digits and any of `._-/`.
+    pub prefix: String,
+    /// Who asks.
+    pub credentials: ObjectsCredentials,
+    /// Of a read; 1ms to 1s.
+    pub deadline: Duration,
+    /// What is fresh for a shorter time is not written; may be zero.
+    pub ttl_min: Duration,
+    /// Bytes of finished answers waiting to be written.
+    pub write_queue_bytes_max: usize,
+}
+
+/// Who asks for objects.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ObjectsCredentials {
+    /// These keys.
+    Keys {
+        /// The access key.
+        access: Secret,
+        /// The secret key.
+        secret: Secret,
+        /// What belongs to keys for a while.
+        session: Option<Secret>,
+    },
+    /// The identity of the pod, the container or the machine, by the variables that lead to it.
+    Surroundings(BTreeMap<String, String>),
+}
+
 /// How the server speaks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Log {
@@ -350,6 +389,7 @@ pub fn load_for_tools(
     load_changed(source, env, |file| {
         file.server.tls = None;
         file.shared = None;
+        file.objects = None;
         if !with_token {
             file.server.admin_token_env = None;
         }

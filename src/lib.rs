@@ -12,6 +12,7 @@ pub mod demo;
 pub mod error;
 pub mod key;
 pub mod metrics;
+pub mod outbound;
 pub mod policy;
 pub mod proxy;
 pub mod route;

@@ -11,6 +11,7 @@ use register::{amounts, counter, counters, gauge, gauges, latencies, latency};
 use crate::config::Rate;
 
 mod labels;
+pub mod objects;
 mod register;
 pub mod shared;
 
@@ -79,6 +80,8 @@ pub struct Metrics {
     pub access_lines_dropped: IntCounter,
     /// Of the shared tier.
     pub shared: shared::Shared,
+    /// Of the bucket below it.
+    pub objects: objects::Objects,
 }
 
 impl Metrics {
@@ -270,6 +273,7 @@ impl Metrics {
                 "Access lines that were not written: the log was not read fast enough.",
             )?,
             shared: shared::Shared::new(r)?,
+            objects: objects::Objects::new(r)?,
             registry,
         };
         metrics.store_known();

@@ -22,18 +22,18 @@ use crate::admin::{Admin, Readiness};
 use crate::api::{Fault, Worth};
 use crate::cache::Cache;
 use crate::cache::flights::FlightLimits;
-use crate::config::{self, Config, Keep, Secret, SharedMode, Tls};
+use crate::config::{Config, Keep, Tls};
 use crate::metrics::Metrics;
 use crate::policy::freshness::FreshnessRules;
 use crate::proxy::deadline::Deadline;
 use crate::proxy::question::Questions;
 use crate::proxy::{LlmProxy, ProxyOptions};
 use crate::route::Router;
-use crate::store::shared::SharedOptions;
-use crate::store::shared::client::options as client;
-use crate::store::{Store, StoreError, StoreOptions};
+use crate::store::{Store, StoreError};
 use crate::trace::Traces;
 use crate::upstream::Upstream;
+
+mod tiers;
 
 /// How often the listeners are tried at the start and the last requests looked for at the end.
 const POLL: Duration = Duration::from_millis(10);
@@ -88,7 +88,7 @@ pub fn check(config: &Config) -> Result<(), ServerError> {
 pub fn run(config: Config) -> Result<(), ServerError> {
     try_ports(&config)?;
     let metrics = Arc::new(Metrics::new().map_err(setup)?);
-    let store = Store::open(&store_options(&config), metrics.clone())?;
+    let store = Store::open(&tiers::options(&config), metrics.clone())?;
     store.remove_leftovers();
     let limits = FlightLimits {
         flights_max: config.limits.fills_max,
@@ -288,54 +288,6 @@ fn tls_settings(tls: &Tls) -> Result<TlsSettings, ServerError> {
     let mut settings = TlsSettings::intermediate(&cert, &key).map_err(setup)?;
     settings.enable_h2();
     Ok(settings)
-}
-
-fn store_options(config: &Config) -> StoreOptions {
-    let memory_bytes_max = config.store.memory_bytes_max;
-    StoreOptions {
-        path: config.store.path.clone(),
-        // What the memo of questions leaves of the budget.
-        memory_bytes_max: memory_bytes_max - Questions::share_of(memory_bytes_max),
-        disk_bytes_max: config.store.disk_bytes_max,
-        write_queue_bytes_max: config.store.write_queue_bytes_max,
-        durability: config.store.durability,
-        pinned: config.store.pinned.clone(),
-        stale_max: config.cache.stale_max(),
-        on_disk: config.store.disk,
-        shared: config.shared.as_ref().map(|shared| SharedOptions {
-            client: client_options(shared),
-            prefix: shared.prefix.clone(),
-            single_flight: shared.single_flight,
-            write_queue_bytes_max: shared.write_queue_bytes_max,
-            answer_bytes_max: config.limits.answer_bytes_max,
-        }),
-    }
-}
-
-fn client_options(shared: &config::Shared) -> client::Options {
-    let secret = |secret: &Option<Secret>| secret.as_ref().map(|s| s.expose().to_owned());
-    client::Options {
-        nodes: shared.nodes.clone(),
-        mode: match &shared.mode {
-            SharedMode::Single => client::Mode::Single,
-            SharedMode::Cluster => client::Mode::Cluster,
-            SharedMode::Sentinel {
-                master,
-                username,
-                password,
-            } => client::Mode::Sentinel {
-                master: master.clone(),
-                username: username.clone(),
-                password: secret(password),
-            },
-        },
-        tls: shared.tls,
-        ca_file: shared.ca_file.clone(),
-        username: shared.username.clone(),
-        password: secret(&shared.password),
-        read_replicas: shared.read_replicas,
-        deadline: shared.deadline,
-    }
 }
 
 /// Pingora panics in a task of its own when a port is taken; this says it before.

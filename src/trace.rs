@@ -63,7 +63,7 @@ impl Traces {
         runtime: Handle,
         metrics: Arc<Metrics>,
     ) -> Result<Traces, String> {
-        let courier = Courier::new(config, runtime).map_err(|e| e.to_string())?;
+        let courier = Courier::new(runtime);
         let exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(courier)

@@ -15,7 +15,7 @@ use crate::key::Key;
 use crate::metrics::Tier;
 use crate::store::about::About;
 use crate::store::record::Record;
-use crate::store::shared::{Found, LEASE, Token};
+use crate::store::shared::{Found, LEASE, Shared, Token};
 
 mod follow;
 mod frame;
@@ -82,11 +82,20 @@ impl Cache {
         match shared.claim(&key, &token).await {
             Found::Lease => {
                 shared.publishes(key);
-                Claimed::Lead(lead, Some(lease))
+                match self.fetch_cold(shared, &key, question.generation).await {
+                    Some(record) => {
+                        // For those who follow here, and those who do elsewhere.
+                        let flight = lead.guard.flight();
+                        give(flight, &record).await;
+                        lease.publish(flight.clone());
+                        Claimed::Stored(record)
+                    }
+                    None => Claimed::Lead(lead, Some(lease)),
+                }
             }
             Found::Answer(record) => {
                 lease.kept = true;
-                match self.take_in(*record, question.generation) {
+                match self.take_in(*record, question.generation, Tier::Shared) {
                     Some(record) => {
                         // For those who follow meanwhile.
                         give(lead.guard.flight(), &record).await;
@@ -110,27 +119,43 @@ impl Cache {
                 shared.spawn(follow::follow(self, key, holder, guard));
                 Claimed::Joined(Joined::Follow(follower))
             }
-            Found::Nothing => Claimed::Lead(lead, None),
+            Found::Nothing => match self.fetch_cold(shared, &key, question.generation).await {
+                Some(record) => {
+                    give(lead.guard.flight(), &record).await;
+                    Claimed::Stored(record)
+                }
+                None => Claimed::Lead(lead, None),
+            },
         }
     }
 
-    /// An answer of the shared tier, made one of this replica.
+    /// An answer of the shared tier or of the bucket below it, made one of this replica.
     pub async fn fetch(&self, key: &Key) -> Option<Arc<Record>> {
         let shared = self.store.shared()?;
         let generation = self.store.generation();
-        let record = shared.get(key).await?;
-        self.take_in(record, generation)
+        match shared.get(key).await {
+            Some(record) => self.take_in(record, generation, Tier::Shared),
+            None => self.fetch_cold(shared, key, generation).await,
+        }
     }
 
-    /// Makes an answer of the shared tier one of this replica. `generation`: of this replica, from before it
-    /// was compared with the purges of the fleet.
-    fn take_in(&self, mut record: Record, generation: u64) -> Option<Arc<Record>> {
+    /// An answer of the bucket, made one of this replica and of the shared tier.
+    async fn fetch_cold(&self, shared: &Shared, key: &Key, generation: u64) -> Option<Arc<Record>> {
+        let record = shared.get_cold(key).await?;
+        let record = self.take_in(record, generation, Tier::Objects)?;
+        shared.offer(record.clone());
+        Some(record)
+    }
+
+    /// Makes an answer from elsewhere one of this replica. `generation`: of this replica, from before it was
+    /// compared with the purges of the fleet.
+    fn take_in(&self, mut record: Record, generation: u64, from: Tier) -> Option<Arc<Record>> {
         record.generation = generation;
         let record = self.store.take_in(record)?;
         if !record.is_fresh(now_ms()) {
             return None;
         }
-        self.metrics.tier_hits(Tier::Shared).inc();
+        self.metrics.tier_hits(from).inc();
         Some(record)
     }
 }

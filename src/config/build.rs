@@ -15,6 +15,7 @@ use super::units::{Bytes, List, Span};
 use super::{Config, Limits, Log, Server, Store, Tracing};
 
 mod cache;
+mod objects;
 mod pem;
 mod secret;
 mod shared;
@@ -34,12 +35,15 @@ pub const NAMESPACE_LEN_MAX: usize = 64;
 /// there are none.
 pub fn build(file: &File, env: &BTreeMap<String, String>, problems: &mut Problems) -> Config {
     let server = server(&file.server, env, problems);
+    let shared = shared::build(file.shared.as_ref(), env, problems);
+    let objects = file.objects.as_ref();
     Config {
         limits: limits(&file.limits, problems),
         upstreams: upstream::build(file, &server, env, problems),
         cache: cache::build(file, problems),
         store: store(&file.store, problems),
-        shared: shared::build(file.shared.as_ref(), env, problems),
+        objects: objects::build(objects, shared.is_some(), &server, env, problems),
+        shared,
         log: log(&file.log),
         tracing: tracing(file.tracing.as_ref(), &server, problems),
         server,

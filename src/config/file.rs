@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::sections::{optional_section, section, sections, value};
 use super::units::{Address, Bytes, List, OnOff, Span};
 
+mod objects;
 mod shared;
 
+pub use objects::Objects;
 pub use shared::Shared;
 
 /// Configuration of llm-cache-server.
@@ -45,6 +47,13 @@ pub struct File {
     )]
     #[schemars(with = "Shared")]
     pub shared: Option<Shared>,
+    /// A bucket for answers that are not asked for often. Absent: none.
+    #[serde(
+        deserialize_with = "optional_section",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "Objects")]
+    pub objects: Option<Objects>,
     /// What the server says about itself, on standard error.
     #[serde(deserialize_with = "section")]
     pub log: Log,

@@ -40,11 +40,13 @@ pub enum Tier {
     Disk,
     /// The shared tier.
     Shared,
+    /// The bucket below it.
+    Objects,
 }
 
 impl Tier {
     /// All there are.
-    pub const ALL: [Tier; 3] = [Tier::Memory, Tier::Disk, Tier::Shared];
+    pub const ALL: [Tier; 4] = [Tier::Memory, Tier::Disk, Tier::Shared, Tier::Objects];
 
     /// The label value.
     pub fn as_str(self) -> &'static str {
@@ -52,6 +54,7 @@ impl Tier {
             Tier::Memory => "memory",
             Tier::Disk => "disk",
             Tier::Shared => "shared",
+            Tier::Objects => "objects",
         }
     }
 }

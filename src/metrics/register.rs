@@ -12,6 +12,27 @@ const LATENCY_BUCKETS: &[f64] = &[
     0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
 ];
 
+/// A closed set of label values.
+macro_rules! labels {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident => $label:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[allow(missing_docs)]
+        pub enum $name { $($variant),+ }
+
+        impl $name {
+            /// All there are.
+            pub const ALL: &[$name] = &[$($name::$variant),+];
+
+            /// The label value.
+            pub const fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $label),+ }
+            }
+        }
+    };
+}
+pub(super) use labels;
+
 fn opts(name: &str, help: &str) -> Opts {
     Opts::new(name, help).namespace("llm_cache")
 }

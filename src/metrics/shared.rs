@@ -2,7 +2,7 @@
 
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry};
 
-use super::register::{counter, counters, gauge, latencies};
+use super::register::{counter, counters, gauge, labels, latencies};
 
 /// Every series of the shared tier; without one they stay at zero.
 pub struct Shared {
@@ -24,25 +24,6 @@ pub struct Shared {
     pub writes_dropped: IntCounter,
     /// Whether the purges of the fleet are known since the start: 1 or 0.
     pub purges_known: IntGauge,
-}
-
-macro_rules! labels {
-    ($(#[$doc:meta])* $name:ident { $($variant:ident => $label:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[allow(missing_docs)]
-        pub enum $name { $($variant),+ }
-
-        impl $name {
-            /// All there are.
-            pub const ALL: &[$name] = &[$($name::$variant),+];
-
-            /// The label value.
-            pub const fn as_str(self) -> &'static str {
-                match self { $($name::$variant => $label),+ }
-            }
-        }
-    };
 }
 
 labels! {

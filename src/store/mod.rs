@@ -18,8 +18,7 @@ use disk::{Disk, DiskOptions, Probe};
 use hot::HotTier;
 use reads::Reads;
 use record::{Record, RecordError};
-use shared::client::options::EngineError;
-use shared::{Shared, SharedOptions};
+use shared::{Shared, SharedError, SharedOptions};
 use writer::Writer;
 
 pub mod about;
@@ -90,8 +89,8 @@ pub enum StoreError {
     #[error("the store is not open at the moment; try again")]
     Closed,
     /// The shared tier cannot be as it is configured.
-    #[error("shared: {0}")]
-    Shared(#[from] EngineError),
+    #[error(transparent)]
+    Shared(#[from] SharedError),
     /// The writer thread cannot be started.
     #[error("cannot start the store's writer thread: {0}")]
     Thread(std::io::Error),
@@ -253,12 +252,15 @@ impl Store {
         }
     }
 
-    /// Keeps a finished answer: in memory at once, on disk and in the shared tier as soon as their writers
-    /// get to it. What a purge covers that came after its upstream was asked is not kept.
+    /// Keeps a finished answer: in memory at once, on disk, in the shared tier and in the bucket as soon as
+    /// their writers get to it. What a purge covers that came after its upstream was asked is not kept.
     pub fn put(&self, record: Arc<Record>) {
         if self.put_here(record.clone())
             && let Some(shared) = &self.shared
         {
+            if let Some(objects) = shared.objects() {
+                objects.offer(record.clone());
+            }
             shared.offer(record);
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::super::file::{File, Price, Rule, Shared, Tls, Tracing, Upstream};
+use super::super::file::{File, Objects, Price, Rule, Shared, Tls, Tracing, Upstream};
 use super::super::units::{List, Span};
 use super::super::{Abandoned, Durability, Keep, LogFormat, Retries, Scope, schema};
 use super::*;
@@ -160,6 +160,13 @@ fn every_key() -> Value {
         sentinel_username: Some("p".into()),
         sentinel_password_env: Some("q".into()),
         ..Shared::default()
+    });
+    file.objects = Some(Objects {
+        endpoint: Some("r".into()),
+        access_key_env: Some("s".into()),
+        secret_key_env: Some("t".into()),
+        session_token_env: Some("u".into()),
+        ..Objects::default()
     });
     file.cache.keep = List::of([Keep::Length]);
     file.cache.rules = vec![Some(Rule {

@@ -24,9 +24,10 @@ pub use claims::Found;
 use client::engine::Engine;
 use client::options::{EngineError, Options};
 use client::trouble::Trouble;
-use client::value;
+use client::value::{self, Encoded};
 use names::Names;
 pub use names::Token;
+use objects::{Objects, ObjectsOptions};
 pub use place::Place;
 use purges::{FleetPurges, UnderWay};
 
@@ -34,6 +35,7 @@ mod claims;
 pub mod client;
 mod fills;
 mod names;
+pub mod objects;
 mod place;
 mod purges;
 mod step;
@@ -42,6 +44,9 @@ mod writes;
 
 /// A write waits this long for a purge of this replica to be known to the fleet.
 const BEHIND_MAX: Duration = Duration::from_millis(500);
+/// Chunks beside the first at most: of more than these 4 MiB not all would come within a deadline, and they
+/// would hold up what else is asked of the server.
+const FURTHER_MAX: usize = 7;
 /// A lease lives for this long unless it is renewed: a leader that died is missed after so long.
 pub const LEASE: Duration = Duration::from_secs(2);
 
@@ -58,6 +63,19 @@ pub struct SharedOptions {
     pub write_queue_bytes_max: usize,
     /// The longest answer.
     pub answer_bytes_max: usize,
+    /// The bucket for cold answers, if there is one.
+    pub objects: Option<ObjectsOptions>,
+}
+
+/// Why the tier cannot be as it is configured.
+#[derive(Debug, thiserror::Error)]
+pub enum SharedError {
+    /// Its servers.
+    #[error("shared: {0}")]
+    Engine(#[from] EngineError),
+    /// The bucket.
+    #[error("objects: {0}")]
+    Objects(#[from] object_store::Error),
 }
 
 /// The shared tier.
@@ -71,6 +89,7 @@ pub struct Shared {
     /// There is something to tell the fleet.
     untold: Notify,
     queue: writes::Queue,
+    objects: Option<Objects>,
     /// Answers that whoever publishes them writes himself.
     published: Mutex<HashMap<Key, Option<Arc<Record>>>>,
     runtime: OnceLock<Handle>,
@@ -83,8 +102,11 @@ pub struct Shared {
 
 impl Shared {
     /// Prepares the tier; connects to nothing yet.
-    pub fn new(options: SharedOptions, metrics: Arc<Metrics>) -> Result<Shared, EngineError> {
+    pub fn new(options: SharedOptions, metrics: Arc<Metrics>) -> Result<Shared, SharedError> {
+        let objects = options.objects.clone();
+        let objects = objects.map(|objects| Objects::new(objects, metrics.clone()));
         Ok(Shared {
+            objects: objects.transpose()?,
             engine: Engine::new(&options.client)?,
             names: Names::new(&options.prefix),
             purges: FleetPurges::default(),
@@ -113,6 +135,7 @@ impl Shared {
         }
         tokio::spawn(step::keep_in_step(self, store));
         tokio::spawn(writes::write_all(self, store));
+        tokio::spawn(objects::write_all(self, store));
     }
 
     /// Whether the purges that this replica has missed are known. Until then nothing is believed that was
@@ -133,30 +156,36 @@ impl Shared {
             Some(offered) => *offered = Some(record),
             None => {
                 drop(published);
-                self.queue.put(record, &self.metrics);
+                if !self.queue.put(record) {
+                    self.drops_write();
+                }
             }
         }
     }
 
+    /// The bucket for cold answers, if there is one.
+    pub fn objects(&self) -> Option<&Objects> {
+        self.objects.as_ref()
+    }
+
     /// Queues a removal.
     pub fn forget(&self, key: &Key) {
-        self.queue.forget(*key, &self.metrics);
+        if !self.queue.forget(*key) {
+            self.drops_write();
+        }
+        if let Some(objects) = &self.objects {
+            objects.forget(key);
+        }
     }
 
     /// Writes an answer, to be found until it is no longer fresh. False if it could not be written.
     pub async fn put(&self, record: &Arc<Record>) -> bool {
-        let deadline = Instant::now() + BEHIND_MAX;
-        while self.purges.is_behind(record.generation) && Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
         let left_ms = record.expires_ms.saturating_sub(now_ms());
-        let Some(generation) = self.purges.generation_of(record.generation) else {
-            return false;
-        };
         if left_ms == 0 {
             return true;
         }
-        let Some(encoded) = writes::encode(record, generation).await else {
+        let encoded = self.encoded(record).await;
+        let Some(encoded) = encoded.filter(|encoded| encoded.further.len() <= FURTHER_MAX) else {
             return false;
         };
         let main = self.names.main(&record.key);
@@ -169,6 +198,17 @@ impl Shared {
         }
         let set = self.engine.set(&main, &encoded.main, left_ms);
         self.timed(Operation::Put, set).await.is_ok()
+    }
+
+    /// An answer as it is stored, with the purges of the fleet that came before it. `None` if these are not
+    /// known.
+    async fn encoded(&self, record: &Arc<Record>) -> Option<Encoded> {
+        let deadline = Instant::now() + BEHIND_MAX;
+        while self.purges.is_behind(record.generation) && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let generation = self.purges.generation_of(record.generation)?;
+        writes::encode(record, generation).await
     }
 
     /// Removes an answer.
@@ -220,9 +260,13 @@ impl Shared {
     /// Waits until all is written and told that is to be, for a while. What is left then is counted.
     pub async fn settle(&self, within: Duration) {
         let deadline = Instant::now() + within;
+        let queued = || {
+            let objects = self.objects.as_ref().map_or(0, Objects::queued_bytes);
+            self.queue.bytes() + objects
+        };
         let settled = || {
             let published = self.published.lock().is_empty();
-            published && self.queue.bytes() == 0 && !self.has_untold()
+            published && queued() == 0 && !self.has_untold()
         };
         while !settled() && Instant::now() < deadline && self.is_connected() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -230,11 +274,8 @@ impl Shared {
         if self.has_untold() {
             log::error!("the fleet has not been told of all purges; it is after the next start");
         }
-        if self.queue.bytes() > 0 {
-            log::warn!(
-                "{} bytes of answers are not shared any more",
-                self.queue.bytes()
-            );
+        if queued() > 0 {
+            log::warn!("{} bytes of answers are not shared any more", queued());
         }
     }
 
@@ -247,6 +288,9 @@ impl Shared {
         metrics.servers_connected.set(health.connected as i64);
         metrics.queue_bytes.set(self.queue.bytes() as i64);
         metrics.purges_known.set(i64::from(self.purges_known()));
+        if let Some(objects) = &self.objects {
+            objects.observe();
+        }
     }
 
     async fn timed<T>(
@@ -256,21 +300,25 @@ impl Shared {
     ) -> Result<T, Trouble> {
         let began = Instant::now();
         let outcome = work.await;
-        let result = match &outcome {
-            Ok(_) => OperationResult::Ok,
-            Err(Trouble::Deadline) => OperationResult::Deadline,
-            Err(Trouble::Unreachable) => OperationResult::Unreachable,
-            Err(Trouble::Busy) => OperationResult::Busy,
-            Err(Trouble::Open) => OperationResult::Open,
-            Err(Trouble::Refused(_)) => OperationResult::Refused,
-        };
         let metrics = &self.metrics.shared;
+        let result = result_of(&outcome);
         metrics.operations(operation, result).inc();
         if outcome.is_ok() {
             let secs = began.elapsed().as_secs_f64();
             metrics.operation_seconds(operation).observe(secs);
         }
         outcome
+    }
+}
+
+fn result_of<T>(outcome: &Result<T, Trouble>) -> OperationResult {
+    match outcome {
+        Ok(_) => OperationResult::Ok,
+        Err(Trouble::Deadline) => OperationResult::Deadline,
+        Err(Trouble::Unreachable) => OperationResult::Unreachable,
+        Err(Trouble::Busy) => OperationResult::Busy,
+        Err(Trouble::Open) => OperationResult::Open,
+        Err(Trouble::Refused(_)) => OperationResult::Refused,
     }
 }
 

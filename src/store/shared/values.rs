@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::Shared;
-use super::client::value::{self, ValueError};
+use super::client::value::{self, Header, ValueError};
 use crate::key::Key;
 use crate::metrics::shared::{BadValue, Operation};
 use crate::store::record::{Record, RecordError};
@@ -11,7 +11,7 @@ use crate::store::record::{Record, RecordError};
 /// Longer answers are decompressed off the proxy's threads.
 const DECODED_IN_PLACE_MAX: usize = 256 << 10;
 /// Beside a body: its headers, its chunk table, its names.
-const BESIDE_BODY_MAX: usize = 1 << 20;
+pub(super) const BESIDE_BODY_MAX: usize = 1 << 20;
 
 impl Shared {
     /// Reads a value and what belongs to it.
@@ -50,11 +50,26 @@ impl Shared {
             };
             chunks = all;
         }
-        let record = if (header.raw_len as usize) < DECODED_IN_PLACE_MAX {
-            decode(key, first, &chunks, bytes_max)
+        self.checked(key, header, first.clone(), chunks)
+            .await
+            .map(Some)
+    }
+
+    /// The answer that a value is, unless it was purged.
+    pub(super) async fn checked(
+        &self,
+        key: &Key,
+        header: Header,
+        first: Bytes,
+        further: Vec<Bytes>,
+    ) -> Result<Record, BadValue> {
+        // It fits what may be, or there would be no header.
+        let bytes_max = header.raw_len as usize;
+        let record = if bytes_max < DECODED_IN_PLACE_MAX {
+            decode(key, &first, &further, bytes_max)
         } else {
-            let (key, first) = (*key, first.clone());
-            let work = move || decode(&key, &first, &chunks, bytes_max);
+            let key = *key;
+            let work = move || decode(&key, &first, &further, bytes_max);
             let done = tokio::task::spawn_blocking(work).await;
             done.unwrap_or(Err(BadValue::Damaged))
         }?;
@@ -63,7 +78,7 @@ impl Shared {
         } = &record;
         match self.purges.cover(header.generation, key, about, *stored_ms) {
             true => Err(BadValue::Purged),
-            false => Ok(Some(record)),
+            false => Ok(record),
         }
     }
 
@@ -105,7 +120,8 @@ fn decode(
     })
 }
 
-fn reason_of(error: ValueError) -> BadValue {
+/// What counts as the reason.
+pub(super) fn reason_of(error: ValueError) -> BadValue {
     match error {
         ValueError::Foreign => BadValue::Foreign,
         ValueError::Version(_) => BadValue::Version,

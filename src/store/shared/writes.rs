@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::stream::{self, Stream};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::Shared;
 use super::client::value::{self, Encoded, ID_LEN};
 use crate::key::Key;
-use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::store::record::Record;
 
@@ -20,14 +19,14 @@ use crate::store::record::Record;
 const QUEUE_LEN_MAX: usize = 16 * 1024;
 /// Writes under way at once: with answers of some milliseconds each more than a server takes.
 const WRITES_MAX: usize = 8;
-/// Chunks beside the first at most: of more than these 4 MiB not all would come within a deadline, and they
-/// would hold up what else is asked of the server.
-const FURTHER_MAX: usize = 7;
 /// Longer answers are compressed off the thread that speaks to servers.
 const IN_PLACE_MAX: usize = 64 * 1024;
 
-enum Write {
+/// What is to be written.
+pub enum Write {
+    /// An answer.
     Put(Arc<Record>),
+    /// That there is none.
     Forget(Key),
 }
 
@@ -56,48 +55,57 @@ impl Queue {
         self.bytes.load(Relaxed)
     }
 
-    /// Queues an answer; drops it, which is counted, if there is no room.
-    pub fn put(&self, record: Arc<Record>, metrics: &Metrics) {
+    /// Queues an answer. False if there is no room: then it is dropped.
+    pub fn put(&self, record: Arc<Record>) -> bool {
         let weight = record.weight();
         let queued = self.bytes.fetch_add(weight, Relaxed) + weight;
-        if queued > self.bytes_max || self.sender.try_send(Write::Put(record)).is_err() {
+        let fits = queued <= self.bytes_max && self.sender.try_send(Write::Put(record)).is_ok();
+        if !fits {
             self.bytes.fetch_sub(weight, Relaxed);
-            metrics.shared.writes_dropped.inc();
         }
+        fits
     }
 
-    /// Queues a removal. Dropped, what should go stays until it ends by itself.
-    pub fn forget(&self, key: Key, metrics: &Metrics) {
-        if self.sender.try_send(Write::Forget(key)).is_err() {
-            metrics.shared.writes_dropped.inc();
-        }
+    /// Queues a removal. False if there is no room: then what should go stays until it ends by itself.
+    pub fn forget(&self, key: Key) -> bool {
+        self.sender.try_send(Write::Forget(key)).is_ok()
+    }
+
+    /// What is queued, as it comes. `None` for everyone but the first who asks.
+    pub fn writes(&self) -> Option<impl Stream<Item = Write>> {
+        let receiver = self.receiver.lock().take()?;
+        Some(stream::unfold(receiver, async |mut receiver| {
+            let write = receiver.recv().await?;
+            Some((write, receiver))
+        }))
+    }
+
+    /// To be said of each answer that was taken out, once it needs its memory no more.
+    pub fn written(&self, record: &Record) {
+        self.bytes.fetch_sub(record.weight(), Relaxed);
     }
 }
 
 /// Writes what is queued, for ever.
 pub async fn write_all(shared: &'static Shared, store: &'static Store) {
-    let Some(receiver) = shared.queue.receiver.lock().take() else {
+    let Some(writes) = shared.queue.writes() else {
         return;
     };
-    let writes = stream::unfold(receiver, async |mut receiver| {
-        let write = receiver.recv().await?;
-        Some((write, receiver))
-    });
     writes
         .for_each_concurrent(WRITES_MAX, async |write| match write {
             Write::Put(record) => {
                 let purged = store.is_purged(&record);
                 if !purged && !shared.put(&record).await {
-                    shared.metrics.shared.writes_dropped.inc();
+                    shared.drops_write();
                 }
-                shared.queue.bytes.fetch_sub(record.weight(), Relaxed);
+                shared.queue.written(&record);
             }
             Write::Forget(key) => shared.remove(&key).await,
         })
         .await;
 }
 
-/// An answer as it is stored. `None` if it is too long, even compressed.
+/// An answer as it is stored. `None` if it is too long for that.
 pub async fn encode(record: &Arc<Record>, generation: u64) -> Option<Encoded> {
     let mut id = [0; ID_LEN];
     getrandom::fill(&mut id).ok()?;
@@ -108,7 +116,5 @@ pub async fn encode(record: &Arc<Record>, generation: u64) -> Option<Encoded> {
         let work = move || value::encode(&record.encode(), generation, id);
         tokio::task::spawn_blocking(work).await.ok()?
     };
-    encoded
-        .ok()
-        .filter(|encoded| encoded.further.len() <= FURTHER_MAX)
+    encoded.ok()
 }

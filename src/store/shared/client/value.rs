@@ -11,6 +11,7 @@
 //! Further chunks are under `key:1`, `key:2`, …; each is the id followed by its bytes. The id is
 //! random for every writing, so that chunks of two writings are never put together.
 
+use bytes::Bytes;
 use thiserror::Error;
 use xxhash_rust::xxh3::Xxh3Default;
 
@@ -36,6 +37,29 @@ pub struct Encoded {
     pub main: Vec<u8>,
     /// Further chunks.
     pub further: Vec<Vec<u8>>,
+}
+
+impl Encoded {
+    /// Bytes of all chunks, with what stands in front of them.
+    pub fn bytes(&self) -> usize {
+        self.main.len() + self.further.iter().map(Vec::len).sum::<usize>()
+    }
+
+    /// All chunks, one after the other, for a place where they need not be apart.
+    pub fn in_one_piece(self) -> Vec<Vec<u8>> {
+        std::iter::once(self.main).chain(self.further).collect()
+    }
+}
+
+/// The chunks of what was written in one piece.
+pub fn split(whole: &Bytes) -> (Bytes, Vec<Bytes>) {
+    let mut rest = whole.clone();
+    let first = rest.split_to(rest.len().min(HEADER_LEN + CHUNK_BYTES));
+    let mut further = Vec::new();
+    while !rest.is_empty() {
+        further.push(rest.split_to(rest.len().min(ID_LEN + CHUNK_BYTES)));
+    }
+    (first, further)
 }
 
 /// What the header says.
