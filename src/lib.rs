@@ -10,6 +10,7 @@ pub mod coding;
 pub mod config;
 pub mod demo;
 pub mod error;
+pub mod host;
 pub mod key;
 pub mod metrics;
 pub mod outbound;

@@ -16,31 +16,27 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, OrErr, Result};
 use url::Url;
 
-use crate::config;
-use crate::upstream::Upstream;
+use crate::config::Timeouts;
+use crate::host::{Host, POOL_IDLE};
 
 /// Addresses of a host tried for one request.
 const CONNECT_ATTEMPTS_MAX: usize = 3;
-/// An unused connection is kept for so long.
-const KEPT_FOR: Duration = Duration::from_secs(30);
 /// Hosts whose addresses are remembered: a bucket, and the two or three that give out credentials.
 const HOSTS_MAX: usize = 8;
 
 /// A client for requests that wait for no one.
 pub struct Outbound {
-    name: &'static str,
     connector: Connector,
-    hosts: Mutex<Vec<(String, Arc<Upstream>)>>,
+    hosts: Mutex<Vec<(String, Arc<Host>)>>,
     within: Duration,
     answer_bytes_max: usize,
 }
 
 impl Outbound {
-    /// A client. `name`: of what it speaks to, for messages; `within`: from the connect to the end of the
+    /// A client. `within`: from the connect to the end of the
     /// answer; `answer_bytes_max`: longer answers are errors.
-    pub fn new(name: &'static str, within: Duration, answer_bytes_max: usize) -> Outbound {
+    pub fn new(within: Duration, answer_bytes_max: usize) -> Outbound {
         Outbound {
-            name,
             connector: Connector::new(None),
             hosts: Mutex::default(),
             within,
@@ -57,7 +53,7 @@ impl Outbound {
         })
     }
 
-    fn host(&self, uri: &Uri) -> Result<Arc<Upstream>> {
+    fn host(&self, uri: &Uri) -> Result<Arc<Host>> {
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         let origin = format!("{}://{authority}", uri.scheme_str().unwrap_or("http"));
         let mut hosts = self.hosts.lock();
@@ -65,25 +61,19 @@ impl Outbound {
             return Ok(host.clone());
         }
         let url = Url::parse(&origin).or_err(ErrorType::InternalError, "not a URL")?;
-        let host = Arc::new(Upstream::new(config::Upstream {
-            name: self.name.to_owned(),
-            url,
-            models: Vec::new(),
-            api_key: None,
-            timeouts: config::Timeouts {
-                connect: self.within,
-                first_byte: self.within,
-                idle: self.within,
-            },
-            prices: Vec::new(),
-        })?);
+        let timeouts = Timeouts {
+            connect: self.within,
+            first_byte: self.within,
+            idle: self.within,
+        };
+        let host = Arc::new(Host::new(&url, timeouts)?);
         hosts.truncate(HOSTS_MAX - 1);
         hosts.insert(0, (origin, host.clone()));
         Ok(host)
     }
 
     /// A connection to the first of a host's addresses that takes one.
-    async fn connect(&self, host: &Upstream) -> Result<(HttpSession, Box<HttpPeer>)> {
+    async fn connect(&self, host: &Host) -> Result<(HttpSession, Box<HttpPeer>)> {
         let mut last = None;
         for attempt in 0..CONNECT_ATTEMPTS_MAX {
             let mut peer = host.peer(attempt).await?;
@@ -143,7 +133,7 @@ impl Outbound {
             None => *response.status_mut() = StatusCode::BAD_GATEWAY,
         }
         self.connector
-            .release_http_session(session, &*peer, Some(KEPT_FOR))
+            .release_http_session(session, &*peer, Some(POOL_IDLE))
             .await;
         Ok(response)
     }

@@ -1,13 +1,8 @@
 //! An upstream: where it is, how long it may take, which credential it gets.
 
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
-
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderName, HeaderValue, Uri};
-use parking_lot::Mutex;
 use pingora::http::RequestHeader;
-use pingora_core::protocols::{ALPN, TcpKeepalive};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, OrErr, Result};
 use wildmatch::WildMatch;
@@ -15,49 +10,21 @@ use wildmatch::WildMatch;
 use crate::api::Api;
 use crate::config::{self, Rate};
 use crate::error::ApiError;
+use crate::host::Host;
 use crate::metrics::UpstreamErrorKind;
 use crate::tenant::{self, CREDENTIAL_HEADERS};
-
-/// An unused connection is closed after this time: shorter than the idle limits of the providers'
-/// front ends (OpenAI, Anthropic and cloud load balancers keep 60 s and more), since a request on
-/// a connection that dies under it cannot be repeated.
-const POOL_IDLE: Duration = Duration::from_secs(30);
-/// How long addresses are believed before the name is looked up again.
-const ADDRESSES_TTL: Duration = Duration::from_secs(30);
-/// Requests on one HTTP/2 connection; servers commonly allow 100.
-const H2_STREAMS: usize = 100;
 
 /// One configured upstream.
 pub struct Upstream {
     config: config::Upstream,
     identity: String,
-    host: String,
-    port: u16,
-    tls: bool,
-    authority: HeaderValue,
+    host: Host,
     prices: Vec<(Vec<WildMatch>, Rate)>,
-    addresses: Mutex<Option<Addresses>>,
-}
-
-struct Addresses {
-    list: Vec<SocketAddr>,
-    looked_up: Instant,
 }
 
 impl Upstream {
     /// Prepares an upstream. The URL has been checked by the configuration.
     pub fn new(config: config::Upstream) -> Result<Upstream> {
-        let tls = config.url.scheme() == "https";
-        let host = config.url.host_str().unwrap_or_default().to_owned();
-        let port = config.url.port_or_known_default().unwrap_or(443);
-        let authority = match config.url.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host.clone(),
-        };
-        let authority = HeaderValue::from_str(&authority).or_err(
-            ErrorType::InternalError,
-            "the upstream's host is no header value",
-        )?;
         let prices = config.prices.iter().map(|price| {
             let patterns = price.models.iter().map(|pattern| WildMatch::new(pattern));
             (patterns.collect(), price.rate)
@@ -65,12 +32,8 @@ impl Upstream {
         Ok(Upstream {
             prices: prices.collect(),
             identity: format!("{} {}", config.name, config.url),
+            host: Host::new(&config.url, config.timeouts)?,
             config,
-            host,
-            port,
-            tls,
-            authority,
-            addresses: Mutex::new(None),
         })
     }
 
@@ -81,17 +44,17 @@ impl Upstream {
 
     /// Its host, without the port.
     pub fn host(&self) -> &str {
-        &self.host
+        self.host.name()
     }
 
     /// Its port.
     pub fn port(&self) -> u16 {
-        self.port
+        self.host.port()
     }
 
     /// Its host, with the port where that is not the usual one.
     pub fn authority(&self) -> &HeaderValue {
-        &self.authority
+        self.host.authority()
     }
 
     /// What makes answers of this upstream differ from those of another: its URL, and its name,
@@ -115,29 +78,7 @@ impl Upstream {
 
     /// Where to connect to. `attempt` moves on through the host's addresses.
     pub async fn peer(&self, attempt: usize) -> Result<Box<HttpPeer>> {
-        let addresses = self.resolve().await?;
-        let address = addresses
-            .get(attempt % addresses.len().max(1))
-            .ok_or_else(|| Error::explain(ErrorType::ConnectNoRoute, "the host has no address"))?;
-        let timeouts = &self.config.timeouts;
-        let mut peer = HttpPeer::new(*address, self.tls, self.host.clone());
-        let options = &mut peer.options;
-        options.connection_timeout = Some(timeouts.connect);
-        options.total_connection_timeout = Some(timeouts.connect * 2);
-        // The finer limits (first byte, idle) are kept by whoever watches the exchange.
-        options.read_timeout = Some(timeouts.first_byte.max(timeouts.idle));
-        options.write_timeout = Some(timeouts.idle);
-        options.idle_timeout = Some(POOL_IDLE);
-        options.alpn = if self.tls { ALPN::H2H1 } else { ALPN::H1 };
-        options.max_h2_streams = H2_STREAMS;
-        options.tcp_keepalive = Some(TcpKeepalive {
-            idle: Duration::from_secs(30),
-            interval: Duration::from_secs(10),
-            count: 3,
-            #[cfg(target_os = "linux")]
-            user_timeout: Duration::from_secs(60),
-        });
-        Ok(Box::new(peer))
+        self.host.peer(attempt).await
     }
 
     /// Turns a request for us into one for the upstream: target, host, credential. `rest` is
@@ -164,7 +105,7 @@ impl Upstream {
             "the path cannot be sent to the upstream",
         )?;
         request.set_uri(uri);
-        request.insert_header(HOST, &self.authority)?;
+        request.insert_header(HOST, self.host.authority())?;
         match own {
             Some(key) => self.set_credential(request, key, api),
             None => Ok(()),
@@ -188,7 +129,7 @@ impl Upstream {
             request.remove_header(*name);
         }
         let secret = key.secret.expose();
-        let (name, value) = match key_header(&self.host, request.uri.path(), api) {
+        let (name, value) = match key_header(self.host.name(), request.uri.path(), api) {
             Some(name) => (HeaderName::from_static(name), secret.to_owned()),
             None => (AUTHORIZATION, format!("Bearer {secret}")),
         };
@@ -198,44 +139,6 @@ impl Upstream {
         )?;
         value.set_sensitive(true);
         request.insert_header(name, value)
-    }
-
-    async fn resolve(&self) -> Result<Vec<SocketAddr>> {
-        if let Some(known) = self.known(Some(ADDRESSES_TTL)) {
-            return Ok(known);
-        }
-        let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        let limit = self.config.timeouts.connect;
-        let found = tokio::time::timeout(limit, tokio::net::lookup_host((host, self.port))).await;
-        match found {
-            Ok(Ok(list)) => {
-                let list: Vec<SocketAddr> = list.collect();
-                let entry = Addresses {
-                    list: list.clone(),
-                    looked_up: Instant::now(),
-                };
-                *self.addresses.lock() = Some(entry);
-                Ok(list)
-            }
-            // Old addresses are better than none while the name service is away.
-            failed => self.known(None).ok_or_else(|| {
-                let why = match failed {
-                    Ok(Err(e)) => e.to_string(),
-                    _ => format!("no answer within {limit:?}"),
-                };
-                Error::explain(
-                    ErrorType::ConnectNoRoute,
-                    format!("cannot look up {}: {why}", self.host),
-                )
-            }),
-        }
-    }
-
-    fn known(&self, not_older_than: Option<Duration>) -> Option<Vec<SocketAddr>> {
-        let addresses = self.addresses.lock();
-        let known = addresses.as_ref()?;
-        let young = not_older_than.is_none_or(|max| known.looked_up.elapsed() < max);
-        young.then(|| known.list.clone())
     }
 }
 

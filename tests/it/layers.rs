@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 /// The floors of the house, lowest first. A room may know the rooms below its own floor.
 const FLOORS: &[&[&str]] = &[
     &["key", "error", "config", "coding"],
-    &["api"],
+    &["api", "host"],
+    &["outbound"],
     &["policy", "route", "tenant", "metrics", "store"],
     &["cache"],
     &["upstream", "access_log"],

@@ -69,7 +69,7 @@ impl Bucket {
     /// Prepares the bucket; connects to nothing. Objects of more than `bytes_max` are not read.
     pub fn new(options: &BucketOptions, bytes_max: usize) -> object_store::Result<Bucket> {
         let answer_bytes_max = bytes_max.max(BESIDE_OBJECTS);
-        let outbound = Outbound::new("objects", REQUEST_MAX, answer_bytes_max);
+        let outbound = Outbound::new(REQUEST_MAX, answer_bytes_max);
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(&options.bucket)
             .with_region(&options.region)
