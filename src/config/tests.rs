@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::{Config, DEFAULT_YAML, Errors, Place, Source, load};
 
 mod errors;
+mod objects;
 mod secrets;
 mod sense;
 mod shared;

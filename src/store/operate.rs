@@ -79,6 +79,10 @@ impl Store {
         let purged = self.purge(covers.clone());
         // One that could not be written down holds as well.
         if let (Some(shared), Ok(_) | Err(PurgeError::NotWritten(_))) = (&self.shared, &purged) {
+            // Nobody takes it for an answer any more; here its bytes go as well.
+            if let (Covers::Answer { key, .. }, Some(objects)) = (&covers, shared.objects()) {
+                objects.forget(key);
+            }
             shared.tell(covers);
             // Before anyone is told that it holds.
             self.set_untold(&shared.untold());

@@ -10,6 +10,7 @@ use crate::harness::*;
 
 mod forged;
 mod leaders;
+mod objects;
 mod outages;
 mod purging;
 mod sharing;

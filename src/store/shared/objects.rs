@@ -5,7 +5,7 @@
 //! before them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -64,7 +64,8 @@ pub struct Objects {
 
 /// Whether the bucket did what it was asked the last time, so that a change is logged once.
 struct Health {
-    well: AtomicBool,
+    /// 0: it was asked nothing yet; 1: it did; 2: it did not.
+    last: AtomicU8,
     name: String,
 }
 
@@ -80,7 +81,7 @@ impl Objects {
             reads: Arc::new(Semaphore::new(READS_MAX)),
             queue: Queue::new(options.write_queue_bytes_max),
             health: Arc::new(Health {
-                well: AtomicBool::new(false),
+                last: AtomicU8::new(0),
                 name: options.bucket.bucket.clone(),
             }),
             options,
@@ -177,8 +178,8 @@ impl Objects {
 
 impl Health {
     fn note<T>(&self, outcome: &Result<T, object_store::Error>) {
-        let is_well = outcome.is_ok();
-        if self.well.swap(is_well, Relaxed) == is_well {
+        let now = if outcome.is_ok() { 1 } else { 2 };
+        if self.last.swap(now, Relaxed) == now {
             return;
         }
         let name = &self.name;

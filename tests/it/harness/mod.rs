@@ -3,6 +3,7 @@
 
 mod answer;
 mod ask;
+pub mod bucket;
 mod config;
 mod exchange;
 mod framing;
@@ -22,10 +23,12 @@ pub mod redis;
 mod reply;
 mod resp;
 mod selftest;
+mod signature;
 mod tls;
 
 pub use answer::{Answer, End};
 pub use ask::*;
+pub use bucket::Bucket;
 pub use config::Config;
 pub use exchange::Sent;
 pub use gate::{Gate, bounded, within};
