@@ -217,7 +217,7 @@ fn schema_and_shipped_file_know_every_key() {
     let schema = schema();
     let mut keys = Vec::new();
     described(&every_key(), &schema, &schema, &mut keys);
-    assert_eq!(keys.len(), 83);
+    assert_eq!(keys.len(), 94);
     for key in keys {
         assert!(
             DEFAULT_YAML.contains(&format!("{key}: "))

@@ -274,9 +274,13 @@ fn trouble_of(error: &object_store::Error) -> Trouble {
     }
 }
 
-/// In one line that a log can bear.
+/// What is at the bottom of it, in one line that a log can bear.
 fn in_short(error: &object_store::Error) -> String {
-    let text = error.to_string();
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    let text = cause.to_string();
     let mut words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if let Some((at, _)) = words.char_indices().nth(MESSAGE_MAX) {
         words.truncate(at);
