@@ -386,6 +386,7 @@ impl Store {
 
     /// Writes what is queued and closes the database. Blocks; look-ups afterwards see memory only.
     pub fn close(&self) {
+        self.write_down();
         if let Some(writer) = &self.writer {
             writer.close();
         }

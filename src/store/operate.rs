@@ -55,22 +55,30 @@ impl Store {
     /// Purges: nothing that is covered is served or stored from here on. Blocks until that outlives a
     /// restart; what is covered leaves the disk later. Returns the purge's generation.
     pub fn purge(&self, covers: Covers) -> Result<u64, PurgeError> {
+        let generation = self.purge_now(covers)?;
+        match self.disk.remember_purges() {
+            Ok(true) => Ok(generation),
+            // Nothing else outlives a restart either; the fleet remembers it.
+            Ok(false) if self.writer.is_none() => Ok(generation),
+            Ok(false) => Err(PurgeError::NotWritten("the store is not open".into())),
+            Err(e) => Err(PurgeError::NotWritten(e.to_string())),
+        }
+    }
+
+    /// The same until a restart, or until it is written down. Waits for no disk; a million entries in memory
+    /// take it a while.
+    pub fn purge_now(&self, covers: Covers) -> Result<u64, TooMany> {
         let generation = self.disk.purges().add(covers.clone())?;
         // Look-ups see by an entry's number that everything is purged: that one need not wait for a
         // million entries to be dropped.
         if covers != Covers::All {
             self.hot.purge(&covers, generation);
         }
-        match self.disk.remember_purges() {
-            Ok(true) => Ok(generation),
-            // Nothing else outlives a restart either; the fleet remembers it. All that it covers is gone.
-            Ok(false) if self.writer.is_none() => {
-                self.disk.purges().finished(generation);
-                Ok(generation)
-            }
-            Ok(false) => Err(PurgeError::NotWritten("the store is not open".into())),
-            Err(e) => Err(PurgeError::NotWritten(e.to_string())),
+        if self.writer.is_none() {
+            // All that it covers is gone.
+            self.disk.purges().finished(generation);
         }
+        Ok(generation)
     }
 
     /// The same in all replicas that share a tier with this one, as soon as they can be told.
@@ -85,7 +93,7 @@ impl Store {
             }
             shared.tell(covers);
             // Before anyone is told that it holds.
-            self.set_untold(&shared.untold());
+            self.remember_untold();
         }
         purged
     }
@@ -107,9 +115,19 @@ impl Store {
         self.disk.fleet_position()
     }
 
-    /// Remembers it. Blocks. False if it could not be written down.
-    pub fn set_fleet_position(&self, place: &Place) -> bool {
-        self.writer.is_none() || self.written(self.disk.set_fleet_position(place))
+    /// Writes down all purges so far, how far those of the fleet are carried out, and which of this replica's
+    /// it has not been told of. Blocks. False if it could not be written down.
+    pub fn write_down(&self) -> bool {
+        let Some(shared) = self.shared.as_ref().filter(|_| self.writer.is_some()) else {
+            return true;
+        };
+        // What comes meanwhile is not up to there.
+        let place = shared.place();
+        let write = || {
+            Ok(self.disk.remember_purges()?
+                && place.map_or(Ok(true), |place| self.disk.set_fleet_position(&place))?)
+        };
+        self.written(write()) && self.remember_untold()
     }
 
     /// Purges that the fleet had not been told of at the last end. Blocks.
@@ -118,8 +136,11 @@ impl Store {
     }
 
     /// Remembers those that it has not been told of now. Blocks. False if they could not be written down.
-    pub fn set_untold(&self, untold: &[Covers]) -> bool {
-        self.writer.is_none() || self.written(self.disk.set_untold(untold))
+    fn remember_untold(&self) -> bool {
+        let Some(shared) = self.shared.as_ref().filter(|_| self.writer.is_some()) else {
+            return true;
+        };
+        self.written(self.disk.remember_untold(|| shared.untold()))
     }
 
     fn written(&self, outcome: Result<bool, DiskError>) -> bool {

@@ -194,6 +194,7 @@ impl Reader {
                 Frame::End(_) => return Err(frame::Damaged),
                 Frame::Stored if self.body_bytes == 0 => return Ok(Some(self.stored().await)),
                 Frame::Stored => return Err(frame::Damaged),
+                Frame::Alive => {}
                 Frame::Break => {
                     return Ok(Some(match self.begun {
                         true => Followed::Broken,

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! One answer always gives the same bytes, so that a log that was lost can be written anew under those who
-//! read it.
+//! read it; only a leader without its lease adds signs of life.
 
 use http::{HeaderName, HeaderValue};
 use xxhash_rust::xxh3::Xxh3Default;
@@ -18,6 +18,7 @@ const TAG_PIECE: u8 = b'p';
 const TAG_END: u8 = b'e';
 const TAG_STORED: u8 = b's';
 const TAG_BREAK: u8 = b'x';
+const TAG_ALIVE: u8 = b'a';
 const PREFIX: usize = 13;
 /// No frame is longer: a head or a piece as it came from an upstream.
 pub const FRAME_MAX: usize = 16 << 20;
@@ -37,6 +38,8 @@ pub enum Frame {
     Stored,
     /// Nothing more will come, and it is not complete: ask for yourself.
     Break,
+    /// There is nothing new, and the leader goes on, although somebody else has the lease.
+    Alive,
 }
 
 /// What is told of a head.
@@ -87,6 +90,7 @@ pub fn encode(frame: &Frame, offset: u64, out: &mut Vec<u8>) {
         Frame::End(length) => (TAG_END, length.to_le_bytes().to_vec()),
         Frame::Stored => (TAG_STORED, Vec::new()),
         Frame::Break => (TAG_BREAK, Vec::new()),
+        Frame::Alive => (TAG_ALIVE, Vec::new()),
     };
     write(tag, &payload, offset, out);
 }
@@ -151,6 +155,7 @@ pub fn decode(bytes: &[u8], offset: u64) -> Result<Option<(Frame, usize)>, Damag
         TAG_END => Frame::End(u64::from_le_bytes(payload.try_into().map_err(|_| Damaged)?)),
         TAG_STORED => Frame::Stored,
         TAG_BREAK => Frame::Break,
+        TAG_ALIVE => Frame::Alive,
         _ => return Err(Damaged),
     };
     Ok(Some((frame, PREFIX + length)))

@@ -278,7 +278,11 @@ impl Publisher {
 
     async fn renew(&mut self) {
         // Otherwise somebody else asks as well; who follows this one can go on.
-        let _ = self.shared.renew(&self.key, &self.token).await;
+        let renewed = self.shared.renew(&self.key, &self.token).await;
+        if renewed == Ok(false) && self.told == Told::All {
+            // Those who read this do not see by the lease that there is more to come.
+            self.log.add(&Frame::Alive);
+        }
         // The seat is kept until the answer: the fill must not take it for the last one that left.
         if self.seat.is_some() && !self.is_watched().await {
             self.seat = None;

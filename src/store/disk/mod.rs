@@ -87,6 +87,7 @@ pub struct Disk {
     purges: Purges,
     /// Held while purges are written down.
     remembering: Mutex<()>,
+    remembering_untold: Mutex<()>,
     /// There are purges that are not written down.
     unwritten_purges: AtomicBool,
     /// There are purges that are in the log only.

@@ -102,6 +102,7 @@ impl Disk {
             may_copy: copied_at_once(&sizes).into(),
             purges: loaded.purges,
             remembering: Mutex::default(),
+            remembering_untold: Mutex::default(),
             unwritten_purges: false.into(),
             logged_purges: false.into(),
             floor_done: loaded.floor_done.into(),

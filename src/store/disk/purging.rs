@@ -249,10 +249,12 @@ impl Disk {
         untold
     }
 
-    /// Remembers them. Blocks. False if they are not written down.
-    pub fn set_untold(&self, untold: &[Covers]) -> Result<bool, DiskError> {
+    /// Remembers them, as they are once it is this call's turn. Blocks. False if they are not written down.
+    pub fn remember_untold(&self, untold: impl Fn() -> Vec<Covers>) -> Result<bool, DiskError> {
+        // Who is last writes what there is then.
+        let _one_at_a_time = self.remembering_untold.lock();
         let mut value = Vec::new();
-        for covers in untold {
+        for covers in untold() {
             let covers = covers.encode();
             value.extend(
                 u32::try_from(covers.len())

@@ -94,8 +94,8 @@ pub struct Shared {
     published: Mutex<HashMap<Key, Option<Arc<Record>>>>,
     runtime: OnceLock<Handle>,
     purges_known: AtomicBool,
-    /// The disk knows how far the purges of the fleet are carried out.
-    written_down: AtomicBool,
+    /// Purges of the fleet are carried out, or told to it, that the disk does not know of.
+    arrived: Notify,
     began_ms: u64,
     metrics: Arc<Metrics>,
 }
@@ -116,7 +116,7 @@ impl Shared {
             published: Mutex::default(),
             runtime: OnceLock::new(),
             purges_known: AtomicBool::new(false),
-            written_down: AtomicBool::new(false),
+            arrived: Notify::new(),
             began_ms: now_ms(),
             options,
             metrics,
@@ -134,6 +134,7 @@ impl Shared {
             self.purges.tell(covers);
         }
         tokio::spawn(step::keep_in_step(self, store));
+        tokio::spawn(step::write_down(self, store));
         tokio::spawn(writes::write_all(self, store));
         tokio::spawn(objects::write_all(self, store));
     }
@@ -240,6 +241,11 @@ impl Shared {
     pub fn tell(&self, covers: Covers) {
         self.purges.tell(covers);
         self.untold.notify_one();
+    }
+
+    /// Where this replica is in the fleet's log of purges.
+    pub fn place(&self) -> Option<Place> {
+        self.purges.place()
     }
 
     /// Purges that the fleet has not been told of yet.

@@ -260,6 +260,14 @@ impl FleetPurges {
         }
     }
 
+    /// Whether that was ever noted of the log that is followed.
+    pub fn has_reached(&self) -> bool {
+        let state = self.state.read();
+        state
+            .as_ref()
+            .is_some_and(|state| !state.reached.is_empty())
+    }
+
     /// An own purge that the fleet has to be told of.
     pub fn tell(&self, covers: Covers) {
         let mut own = self.own.lock();

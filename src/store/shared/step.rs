@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Shared;
 use super::client::engine::Log;
@@ -12,8 +12,7 @@ use super::client::trouble::Trouble;
 use super::purges::{Entry, GoesOn, KEPT_MAX, UnderWay, log_id};
 use crate::metrics::shared::{Direction, Operation};
 use crate::store::Store;
-use crate::store::operate::PurgeError;
-use crate::store::purge::Covers;
+use crate::store::purge::{Covers, TooMany};
 
 /// A purge reaches every replica within this, and a round trip.
 const EVERY: Duration = Duration::from_millis(200);
@@ -21,6 +20,8 @@ const EVERY: Duration = Duration::from_millis(200);
 const ALONE_MAX: Duration = Duration::from_secs(5);
 /// Purges that are carried out one by one after a time away.
 const CARRIED_OUT_MAX: usize = 100;
+/// Between attempts to write down how far they are carried out.
+const WRITE_AGAIN: Duration = Duration::from_secs(1);
 /// Bytes of chance in a log's name.
 const NAME_LEN: usize = 16;
 
@@ -47,8 +48,6 @@ pub async fn keep_in_step(shared: &'static Shared, store: &'static Store) {
 enum NoStep {
     #[error(transparent)]
     Server(#[from] Trouble),
-    #[error("{0}")]
-    Store(#[from] PurgeError),
     #[error("there are no random numbers")]
     Chance,
     #[error("the store's thread has ended")]
@@ -58,7 +57,7 @@ enum NoStep {
 async fn step(shared: &'static Shared, store: &'static Store) -> Result<(), NoStep> {
     let position = shared.purges.position();
     let told = match position {
-        Some(_) => tell(shared, store).await,
+        Some(_) => tell(shared).await,
         None => Ok(()),
     };
     // Whatever became of that, what others tell is carried out.
@@ -125,11 +124,9 @@ async fn begin_anew(
     all: bool,
 ) -> Result<(), NoStep> {
     if all {
-        blocking(move || purge(store, Covers::All)).await?;
+        carry_out(store, Covers::All).await?;
     }
     shared.purges.begin(id, oldest(&log));
-    // Nothing of this log has been reached, also if it says nothing.
-    shared.written_down.store(false, Relaxed);
     go_on(shared, store, log).await
 }
 
@@ -154,7 +151,7 @@ async fn read(shared: &Shared, number: u64) -> Result<Log, Trouble> {
 }
 
 /// Tells the fleet what it has not been told.
-async fn tell(shared: &Shared, store: &'static Store) -> Result<(), Trouble> {
+async fn tell(shared: &Shared) -> Result<(), Trouble> {
     let mut outcome = Ok(());
     let mut told = false;
     while let Some((covers, entry)) = shared.purges.next_untold() {
@@ -171,9 +168,7 @@ async fn tell(shared: &Shared, store: &'static Store) -> Result<(), Trouble> {
         told = true;
     }
     if told {
-        let untold = shared.purges.untold();
-        // Told twice does no harm.
-        let _ = blocking(move || Ok(store.set_untold(&untold))).await;
+        shared.arrived.notify_one();
     }
     outcome
 }
@@ -186,7 +181,7 @@ async fn begin(
     name: &Bytes,
 ) -> Result<(), NoStep> {
     let id = log_id(name);
-    let left_off = blocking(move || Ok(store.fleet_position())).await?;
+    let left_off = blocking(move || store.fleet_position()).await?;
     let oldest = oldest(&log);
     let (from, all) = match left_off {
         // Nothing on disk, and perhaps something in memory since the start.
@@ -213,20 +208,20 @@ async fn begin(
                 "this replica has missed purges that are too many or not known: it begins empty"
             );
         }
-        blocking(move || purge(store, Covers::All)).await?;
+        carry_out(store, Covers::All).await?;
     }
     let _known = note(shared, &log);
     shared.purges.begin(id, oldest);
     for (number, entry) in log.entries {
         let covers = shared.purges.read(&entry).covers();
         if number > from {
-            let carried_out = covers.clone();
-            blocking(move || purge(store, carried_out)).await?;
+            carry_out(store, covers.clone()).await?;
             shared.metrics.shared.purges(Direction::Received).inc();
         }
         shared.purges.carried_out(number, covers, &entry);
     }
-    arrived(shared, store).await
+    arrived(shared, store);
+    Ok(())
 }
 
 /// What a log says counts from here on, although it takes time to carry it out: an answer of the shared tier
@@ -241,7 +236,8 @@ fn note(shared: &'static Shared, log: &Log) -> Vec<UnderWay<'static>> {
 
 /// Carries out what has been added to the log.
 async fn go_on(shared: &'static Shared, store: &'static Store, log: Log) -> Result<(), NoStep> {
-    if log.entries.is_empty() && shared.written_down.load(Relaxed) {
+    // Of a log that begins something is reached also if it says nothing.
+    if log.entries.is_empty() && shared.purges.has_reached() {
         return Ok(());
     }
     let _known = note(shared, &log);
@@ -249,45 +245,51 @@ async fn go_on(shared: &'static Shared, store: &'static Store, log: Log) -> Resu
         match shared.purges.read(&entry) {
             Entry::Own(covers) => shared.purges.carried_out(number, covers, &entry),
             Entry::Others(covers) => {
-                let others = covers.clone();
-                blocking(move || purge(store, others)).await?;
+                carry_out(store, covers.clone()).await?;
                 shared.purges.carried_out(number, covers, &entry);
                 shared.metrics.shared.purges(Direction::Received).inc();
             }
         }
     }
-    arrived(shared, store).await
+    arrived(shared, store);
+    Ok(())
 }
 
-/// From here on fills carry what has been reached, and so does the disk.
-async fn arrived(shared: &'static Shared, store: &'static Store) -> Result<(), NoStep> {
+/// From here on fills carry what has been reached, and soon so does the disk.
+fn arrived(shared: &'static Shared, store: &'static Store) {
     shared.purges.reached(store.generation());
-    if let Some(place) = shared.purges.place() {
-        let written = blocking(move || Ok(store.set_fleet_position(&place))).await?;
-        shared.written_down.store(written, Relaxed);
-    }
-    Ok(())
+    shared.arrived.notify_one();
 }
 
-/// Carries out a purge of the fleet. One that is not written down counts all the same; the writer goes on
-/// trying, and until then the position on disk stays behind.
-fn purge(store: &Store, covers: Covers) -> Result<(), PurgeError> {
-    let all = covers == Covers::All;
-    match store.purge(covers) {
-        Ok(_) | Err(PurgeError::NotWritten(_)) => {}
-        // So many are being carried out that others must not wait for.
-        Err(PurgeError::TooMany(_)) => return purge(store, Covers::All),
-        Err(other) => return Err(other),
+/// Writes down what is carried out, and how far, for ever. Apart from carrying it out: a disk that hangs must
+/// not hold that up. What is not written down is carried out once more after a restart.
+pub async fn write_down(shared: &'static Shared, store: &'static Store) {
+    loop {
+        shared.arrived.notified().await;
+        while !blocking(|| store.write_down()).await.unwrap_or(false) {
+            sleep(WRITE_AGAIN).await;
+        }
     }
-    if all {
-        store.drop_purged();
-    }
-    Ok(())
+}
+
+/// Carries out a purge of the fleet.
+async fn carry_out(store: &'static Store, covers: Covers) -> Result<(), NoStep> {
+    blocking(move || {
+        let all = match store.purge_now(covers.clone()) {
+            Ok(_) => covers == Covers::All,
+            // So many are being carried out that others must not wait for.
+            Err(TooMany) => store.purge_now(Covers::All).is_ok(),
+        };
+        if all {
+            store.drop_purged();
+        }
+    })
+    .await
 }
 
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, PurgeError> + Send + 'static,
+    work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, NoStep> {
     let done = tokio::task::spawn_blocking(work).await;
-    Ok(done.map_err(|_| NoStep::Thread)??)
+    done.map_err(|_| NoStep::Thread)
 }

@@ -40,7 +40,8 @@ impl Shared {
         let further: Vec<Vec<u8>> = keys.collect();
         let mut chunks = Vec::new();
         if !further.is_empty() {
-            let get = self.engine.get_many(&further);
+            let bytes = header.stored_len as usize;
+            let get = self.engine.get_many(&further, bytes);
             let Ok(found) = self.timed(Operation::Get, get).await else {
                 return Ok(None);
             };

@@ -13,7 +13,7 @@ mod mount;
 mod power;
 mod question;
 mod said;
-mod shim;
+pub mod shim;
 mod siege;
 mod slow;
 mod start;

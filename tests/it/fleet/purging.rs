@@ -5,6 +5,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::*;
+use crate::faults::shim::FaultyDisk;
 use crate::operating::{chat_with, key_of, looked, purge, written};
 
 /// A purge takes less than a second, on a machine with nothing else to do.
@@ -157,6 +158,38 @@ async fn a_model_purged_while_a_replica_was_down_is_not_served_after_its_return(
 #[tokio::test]
 async fn all_purged_while_a_replica_was_down_is_not_served_after_its_return() {
     purged_while_one_is_down("all", true).await;
+}
+
+#[tokio::test]
+async fn purges_reach_a_replica_whose_disk_hangs() {
+    let disk = FaultyDisk::new();
+    let origin = origin().start().await;
+    let redis = Redis::start().await;
+    let nodes = [redis.node()];
+    let well = replica(&origin, &nodes).start().await;
+    let hangs = replica(&origin, &nodes).config(|config| disk.under(config));
+    let mut fleet = vec![well, hangs.start().await];
+    for replica in &fleet {
+        joined(replica).await;
+    }
+    let asks: Vec<Ask> = (0..4).map(|n| doomed(&n.to_string())).collect();
+    let mut keys = Vec::new();
+    for ask in &asks {
+        keys.push(key_of(&known_everywhere(&fleet, ask).await));
+    }
+    disk.blocks();
+    // One after the other: the second is not to wait for what the first has to write.
+    for (ask, key) in asks.iter().zip(&keys) {
+        purge(&fleet[0], &json!({"key": key})).await;
+        is_gone(SOON, &fleet[1], ask).await;
+    }
+    assert!(disk.waiting() > 0, "the disk held nothing up");
+    disk.releases();
+    fleet[1].restart().await;
+    joined(&fleet[1]).await;
+    for ask in &asks {
+        assert!(!serves(&fleet[1], ask).await);
+    }
 }
 
 #[tokio::test]

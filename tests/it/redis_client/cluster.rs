@@ -189,7 +189,7 @@ async fn a_slot_that_moves_is_followed_without_an_error() {
             .unwrap(),
         3
     );
-    let both = engine.get_many(&[key, &tagged]).await.unwrap();
+    let both = engine.get_many(&[key, &tagged], 0).await.unwrap();
     assert_eq!(both[0].as_ref().unwrap(), "moving!");
     assert_eq!(both[1].as_ref().unwrap(), "new");
     assert!(

@@ -18,7 +18,7 @@ async fn all_operations(engine: &Engine, tag: &str) {
         .unwrap();
     assert_eq!(engine.get(&a).await.unwrap().unwrap(), "one\r\n\0two");
     assert_eq!(engine.get(&none).await.unwrap(), None);
-    let many = engine.get_many(&[&a, &none, &b]).await.unwrap();
+    let many = engine.get_many(&[&a, &none, &b], 0).await.unwrap();
     assert_eq!(many[0].as_deref(), Some(b"one\r\n\0two".as_slice()));
     assert_eq!(many[1], None);
     assert_eq!(many[2].as_ref().unwrap().len(), VALUE_BYTES_MAX);
@@ -168,7 +168,7 @@ async fn a_log_needs_no_hash_tag() {
         assert_eq!(engine.log_append(log.as_bytes(), b"e", 5).await.unwrap(), 1);
         assert_eq!(engine.log_since(log.as_bytes(), 0).await.unwrap().last, 1);
     }
-    let across = engine.get_many(&["a", "b"]).await;
+    let across = engine.get_many(&["a", "b"], 0).await;
     assert!(matches!(across, Err(Trouble::Unreachable)), "{across:?}");
 }
 

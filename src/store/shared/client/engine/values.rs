@@ -16,10 +16,11 @@ impl Engine {
         reply::value(answer)
     }
 
-    /// Values of keys with the same hash tag, at most [`KEYS_MAX`].
+    /// Values of keys with the same hash tag, at most [`KEYS_MAX`], of so many bytes in all.
     pub async fn get_many<K: AsRef<[u8]>>(
         &self,
         keys: &[K],
+        bytes: usize,
     ) -> Result<Vec<Option<Bytes>>, Trouble> {
         let Some(first) = some_keys(keys)? else {
             return Ok(Vec::new());
@@ -28,7 +29,7 @@ impl Engine {
         for key in keys {
             read(&mut commands, key.as_ref());
         }
-        let answers = self.send(first, Access::Value, &commands, 0).await?;
+        let answers = self.send(first, Access::Value, &commands, bytes).await?;
         answers.into_iter().map(reply::value).collect()
     }
 
