@@ -5,7 +5,7 @@ use bytes::Bytes;
 use hyper::Method;
 
 use super::*;
-use crate::harness::bucket::{ACCESS_KEY, BUCKET, Mood, SECRET_KEY};
+use crate::harness::bucket::{ACCESS_KEY, BUCKET, CONTAINER_TOKEN, Mood, SECRET_KEY};
 
 fn cold(origin: &Origin, nodes: &[String], bucket: &Bucket) -> ProxyBuilder {
     let objects = json!({
@@ -316,6 +316,35 @@ async fn keys_that_are_not_let_in_are_said_in_the_log() {
     replica.ask(&chat("all the same")).await.is(200, "miss");
     replica.ask(&chat("all the same")).await.is(200, "hit");
     assert!(bucket.objects().is_empty());
+}
+
+#[tokio::test]
+async fn a_container_asks_with_the_keys_that_it_is_given() {
+    let origin = origin().start().await;
+    let (redis, bucket) = (Redis::start().await, Bucket::start().await);
+    let keys = json!({"bucket": BUCKET, "endpoint": bucket.url(), "deadline": UNHURRIED});
+    let replica = replica(&origin, &[redis.node()])
+        .set("objects", keys)
+        .config(|config| {
+            config.file("token", CONTAINER_TOKEN);
+            config.env(
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+                &bucket.credentials_url(),
+            );
+            config.env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "token");
+        })
+        .start()
+        .await;
+    joined(&replica).await;
+    replica.ask(&chat("from a container")).await.is(200, "miss");
+    kept(&bucket, 1).await;
+    assert_eq!(bucket.count(Method::GET, 403), 0);
+    assert!(
+        bucket
+            .objects()
+            .keys()
+            .all(|name| name.starts_with("llm-cache/"))
+    );
 }
 
 #[tokio::test]

@@ -11,10 +11,12 @@ use futures_util::stream;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
+use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -27,6 +29,10 @@ pub const BUCKET: &str = "answers";
 /// Who may use it.
 pub const ACCESS_KEY: &str = "AKIDEXAMPLE";
 pub const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+
+/// What a container shows to get keys, and the session that they are good for.
+pub const CONTAINER_TOKEN: &str = "container-token";
+const SESSION: &str = "a-session/of+a=container";
 
 /// How it behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +79,11 @@ impl Bucket {
 
     pub fn url(&self) -> String {
         format!("http://{}", self.addr)
+    }
+
+    /// Where a container gets keys.
+    pub fn credentials_url(&self) -> String {
+        format!("http://{}/credentials", self.addr)
     }
 
     pub fn set_mood(&self, mood: Mood) {
@@ -132,6 +143,7 @@ async fn serve(
     let mood = *state.mood.lock();
     let (method, path) = (head.method.clone(), head.uri.path().to_owned());
     let response = match mood {
+        _ if path == "/credentials" => credentials(&head),
         Mood::Failing(status) => answer(StatusCode::from_u16(status).unwrap(), said("SlowDown")),
         _ => match signature::check(&head, &body, ACCESS_KEY, SECRET_KEY) {
             Err(why) => answer(StatusCode::FORBIDDEN, said(&why)),
@@ -174,6 +186,19 @@ impl State {
 fn answer(status: StatusCode, body: Bytes) -> Response<Body> {
     let body = Full::new(body).map_err(|never| match never {}).boxed();
     of(status, body)
+}
+
+/// Keys for a while, for whom a container's token is known.
+fn credentials(head: &Parts) -> Response<Body> {
+    let shown = head.headers.get("authorization");
+    if shown.is_none_or(|shown| shown != CONTAINER_TOKEN) {
+        return answer(StatusCode::FORBIDDEN, Bytes::new());
+    }
+    let keys = json!({
+        "AccessKeyId": ACCESS_KEY, "SecretAccessKey": SECRET_KEY, "Token": SESSION,
+        "Expiration": "2099-01-01T00:00:00Z",
+    });
+    answer(StatusCode::OK, keys.to_string().into())
 }
 
 /// Half of an object, of which all was promised.

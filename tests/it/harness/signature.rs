@@ -33,7 +33,10 @@ pub fn check(head: &Parts, body: &[u8], access: &str, secret: &str) -> Result<()
     let [date, region, "s3", "aws4_request"] = scope.split('/').collect::<Vec<_>>()[..] else {
         return Err(format!("a scope that is none: {scope}"));
     };
-    for needed in ["host", "x-amz-content-sha256", "x-amz-date"] {
+    let session = head.headers.contains_key("x-amz-security-token");
+    let session = session.then_some("x-amz-security-token");
+    let always = ["host", "x-amz-content-sha256", "x-amz-date"];
+    for needed in always.into_iter().chain(session) {
         if !signed.split(';').any(|name| name == needed) {
             return Err(format!("{needed} is not signed"));
         }

@@ -1,22 +1,15 @@
-//! A bucket: the crate signs and repeats, pingora's connector speaks HTTP.
+//! A bucket: where it is, who asks, and what can be asked.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use http_body_util::BodyExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::client::{
-    ClientOptions, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
-    HttpService,
-};
 use object_store::path::Path;
 use object_store::{BackoffConfig, ObjectStoreExt, PutPayload, RetryConfig};
-use pingora_core::ErrorType;
 
+use super::connector::Connector;
 use crate::key::Key;
 use crate::outbound::Outbound;
 
@@ -150,46 +143,38 @@ impl Bucket {
     }
 }
 
-#[derive(Clone)]
-struct Connector(Arc<Outbound>);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl fmt::Debug for Connector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Connector")
+    #[test]
+    fn the_variables_of_amazons_tools_are_known() {
+        for name in [
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+            "AWS_ROLE_ARN",
+            "AWS_ROLE_SESSION_NAME",
+            "AWS_ENDPOINT_URL_STS",
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+            "AWS_METADATA_ENDPOINT",
+        ] {
+            let key: Result<AmazonS3ConfigKey, _> = name.to_lowercase().parse();
+            assert!(key.is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn objects_have_folders_and_a_prefix() {
+        let options = BucketOptions {
+            endpoint: Some("http://127.0.0.1:1".to_owned()),
+            bucket: "answers".to_owned(),
+            region: "us-east-1".to_owned(),
+            prefix: "a/b-".to_owned(),
+            credentials: Credentials::Surroundings(BTreeMap::new()),
+        };
+        let bucket = Bucket::new(&options, 1).unwrap();
+        let name = bucket.path(&Key::from_bytes([0xab; 32])).to_string();
+        assert_eq!(name, format!("a/b-ab/{}", "ab".repeat(32)));
     }
 }
-
-impl HttpConnector for Connector {
-    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(self.clone()))
-    }
-}
-
-#[async_trait]
-impl HttpService for Connector {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let (parts, body) = request.into_parts();
-        // It is in memory already.
-        let body = body.collect().await?.to_bytes();
-        let request = http::Request::from_parts(parts, body);
-        let answer = self.0.send(request).await.map_err(|error| {
-            let kind = match error.etype() {
-                ErrorType::ReadTimedout | ErrorType::WriteTimedout => HttpErrorKind::Timeout,
-                ErrorType::ConnectTimedout
-                | ErrorType::ConnectRefused
-                | ErrorType::ConnectNoRoute
-                | ErrorType::ConnectError => HttpErrorKind::Connect,
-                ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => {
-                    HttpErrorKind::Interrupted
-                }
-                _ => HttpErrorKind::Unknown,
-            };
-            HttpError::new(kind, Failed(error.to_string()))
-        })?;
-        Ok(answer.map(Into::into))
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Failed(String);
