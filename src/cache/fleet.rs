@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Instant, timeout_at};
+
 use super::flight::{End, Flight, Head};
 use super::flights::{Joined, Lead};
 use super::{Cache, now_ms};
@@ -19,6 +21,7 @@ use crate::store::shared::{Found, LEASE, Token};
 
 mod follow;
 mod frame;
+mod parts;
 mod publish;
 
 /// A lease is renewed this often: three may get lost.
@@ -48,8 +51,10 @@ pub struct Lease {
     kept: bool,
 }
 
-/// What a question is about, for the one who follows it from elsewhere.
+/// What the fleet is asked for.
 pub struct Question {
+    /// Until when it may wait for the shared tier.
+    pub until: Instant,
     /// Of which purges this replica knows.
     pub generation: u64,
     /// What it is about.
@@ -67,9 +72,9 @@ impl Cache {
         // One that nobody can join is not for the fleet either.
         let token = shared.token(question.generation);
         let Some(token) = token.filter(|_| lead.guard.is_open_to_others()) else {
-            return match self.fetch(&key).await {
-                Some(record) => Claimed::Stored(record),
-                None => Claimed::Lead(lead, None),
+            return match timeout_at(question.until, self.fetch(&key)).await {
+                Ok(Some(record)) => Claimed::Stored(record),
+                Ok(None) | Err(_) => Claimed::Lead(lead, None),
             };
         };
         // From here on, for it may be ours although nobody says so, or this request may end.
@@ -79,7 +84,7 @@ impl Cache {
             token,
             kept: false,
         };
-        match shared.claim(&key, &token).await {
+        match shared.claim(&key, &token, question.until).await {
             Found::Lease => {
                 shared.publishes(key);
                 Claimed::Lead(lead, Some(lease))

@@ -34,6 +34,7 @@ mod claims;
 pub mod client;
 mod fills;
 mod names;
+mod parts;
 mod place;
 mod purges;
 mod step;
@@ -236,6 +237,11 @@ impl Shared {
                 self.queue.bytes()
             );
         }
+    }
+
+    /// Until when a request that begins to ask the tier now waits for it, however much it asks.
+    pub fn until(&self) -> tokio::time::Instant {
+        tokio::time::Instant::now() + self.options.client.deadline
     }
 
     /// Brings the gauges up to date.

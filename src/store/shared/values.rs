@@ -58,12 +58,24 @@ impl Shared {
             let done = tokio::task::spawn_blocking(work).await;
             done.unwrap_or(Err(BadValue::Damaged))
         }?;
+        self.unless_purged(header.generation, record).map(Some)
+    }
+
+    /// An answer, unless it was purged. `generation`: that of the fleet, when its upstream was asked.
+    pub(super) fn unless_purged(
+        &self,
+        generation: u64,
+        record: Record,
+    ) -> Result<Record, BadValue> {
         let Record {
-            about, stored_ms, ..
+            key,
+            about,
+            stored_ms,
+            ..
         } = &record;
-        match self.purges.cover(header.generation, key, about, *stored_ms) {
+        match self.purges.cover(generation, key, about, *stored_ms) {
             true => Err(BadValue::Purged),
-            false => Ok(Some(record)),
+            false => Ok(record),
         }
     }
 
@@ -91,7 +103,7 @@ impl Bad {
     }
 }
 
-fn decode(
+pub(super) fn decode(
     key: &Key,
     first: &[u8],
     further: &[Bytes],
@@ -105,7 +117,7 @@ fn decode(
     })
 }
 
-fn reason_of(error: ValueError) -> BadValue {
+pub(super) fn reason_of(error: ValueError) -> BadValue {
     match error {
         ValueError::Foreign => BadValue::Foreign,
         ValueError::Version(_) => BadValue::Version,

@@ -56,6 +56,11 @@ impl Queue {
         self.bytes.load(Relaxed)
     }
 
+    /// Whether half of it or more is taken.
+    pub fn is_half_full(&self) -> bool {
+        self.bytes() > self.bytes_max / 2 || self.sender.capacity() < QUEUE_LEN_MAX / 2
+    }
+
     /// Queues an answer; drops it, which is counted, if there is no room.
     pub fn put(&self, record: Arc<Record>, metrics: &Metrics) {
         let weight = record.weight();

@@ -1,0 +1,62 @@
+//! Step 5 where no tier of this replica has an answer: what the shared tier has for a request beside the
+//! answer under its own key. However much is looked for there, a request waits one deadline at most.
+
+use std::sync::Arc;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::LlmProxy;
+use super::find::Wanted;
+use crate::api::items::Text;
+use crate::cache::now_ms;
+use crate::key::Key;
+use crate::store::record::Record;
+
+/// Until when a request may wait for the shared tier, counted from its first look there. `None`: there is no
+/// such tier.
+pub fn until(proxy: &LlmProxy, wanted: &Wanted<'_>) -> Option<Instant> {
+    let shared = proxy.cache.store().shared()?;
+    Some(*wanted.until.get_or_init(|| shared.until()))
+}
+
+/// The same, if there is time left.
+pub fn time_left(proxy: &LlmProxy, wanted: &Wanted<'_>) -> Option<Instant> {
+    until(proxy, wanted).filter(|until| *until > Instant::now())
+}
+
+/// The answer itself.
+pub async fn whole(proxy: &LlmProxy, wanted: &Wanted<'_>) -> Option<Arc<Record>> {
+    let until = time_left(proxy, wanted)?;
+    let fetch = timeout_at(until, proxy.cache.fetch(&wanted.key));
+    let found = fetch.await.ok().flatten();
+    found.filter(|record| accepts(wanted, record))
+}
+
+/// The texts of an embeddings request that are not known here.
+pub async fn texts(
+    proxy: &LlmProxy,
+    wanted: &Wanted<'_>,
+    keys: &[(Key, Text)],
+    known: &mut [Option<Arc<Record>>],
+) {
+    let Some(until) = time_left(proxy, wanted) else {
+        return;
+    };
+    let unknown = |at: &usize| known.get(*at).is_some_and(Option::is_none);
+    let missing: Vec<usize> = (0..keys.len()).filter(unknown).collect();
+    let keys = missing.iter().filter_map(|at| keys.get(*at));
+    let keys: Vec<Key> = keys.map(|(key, _)| *key).collect();
+    // The last third is for taking the leave to ask.
+    let left = until.saturating_duration_since(Instant::now());
+    let found = proxy.cache.fetch_parts(&keys, until - left / 3).await;
+    for (at, record) in missing.into_iter().zip(found) {
+        if let Some(text) = known.get_mut(at) {
+            *text = record.filter(|record| accepts(wanted, record));
+        }
+    }
+}
+
+fn accepts(wanted: &Wanted<'_>, record: &Record) -> bool {
+    let age = record.age_secs(now_ms());
+    wanted.visit.control.accepts_age(age)
+}
