@@ -18,10 +18,11 @@ use crate::metrics::Tier;
 use crate::store::about::About;
 use crate::store::record::Record;
 use crate::store::shared::{Found, LEASE, Token};
+use publish::Told;
 
+mod beside;
 mod follow;
 mod frame;
-mod parts;
 mod publish;
 
 /// A lease is renewed this often: three may get lost.
@@ -157,10 +158,15 @@ async fn give(flight: &Flight, record: &Record) {
 
 impl Lease {
     /// Publishes what the flight gets, until its end.
-    pub fn publish(mut self, flight: Arc<Flight>) {
+    pub fn publish(self, flight: Arc<Flight>) {
+        self.tell(flight, Told::Nothing);
+    }
+
+    fn tell(mut self, flight: Arc<Flight>, told: Told) {
         self.kept = true;
-        if let Some(shared) = self.cache.store.shared() {
-            shared.spawn(publish::publish(self.cache, self.key, self.token, flight));
+        let (cache, key, token) = (self.cache, self.key, self.token);
+        if let Some(shared) = cache.store.shared() {
+            shared.spawn(publish::publish(cache, key, token, flight, told));
         }
     }
 }

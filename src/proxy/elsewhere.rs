@@ -1,13 +1,18 @@
 //! Step 5 where no tier of this replica has an answer: what the shared tier has for a request beside the
 //! answer under its own key. However much is looked for there, a request waits one deadline at most.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
+use pingora_core::Result;
+use pingora_proxy::Session;
 use tokio::time::{Instant, timeout_at};
 
 use super::LlmProxy;
 use super::find::Wanted;
+use super::stored;
 use crate::api::items::Text;
+use crate::api::{Variant, forms};
 use crate::cache::now_ms;
 use crate::key::Key;
 use crate::store::record::Record;
@@ -54,6 +59,49 @@ pub async fn texts(
             *text = record.filter(|record| accepts(wanted, record));
         }
     }
+}
+
+/// The answer, itself or in another form. Fails only if the client leaves.
+pub async fn any(
+    proxy: &LlmProxy,
+    session: &mut Session,
+    wanted: &Wanted<'_>,
+) -> Result<Option<Arc<Record>>> {
+    match whole(proxy, wanted).await {
+        Some(record) => Ok(Some(record)),
+        None => other_form(proxy, session, wanted).await,
+    }
+}
+
+/// The answer in a form from which the one that is asked for can be made. Fails only if the client leaves.
+pub async fn other_form(
+    proxy: &LlmProxy,
+    session: &mut Session,
+    wanted: &Wanted<'_>,
+) -> Result<Option<Arc<Record>>> {
+    let (api, variant) = (wanted.asked.api, &wanted.asked.facts.variant);
+    let sources = forms::sources(api, variant).map(|form| (form, wanted.keys.key(form)));
+    // One that is here was looked at.
+    let unknown = |key: &Key| proxy.cache.store().get_hot(key).is_none();
+    let (sources, keys): (Vec<&'static Variant>, Vec<Key>) =
+        sources.filter(|(_, key)| unknown(key)).unzip();
+    let Some(until) = time_left(proxy, wanted).filter(|_| !keys.is_empty()) else {
+        return Ok(None);
+    };
+    let found = proxy.cache.fetch_all(&keys, until).await;
+    let found = sources.into_iter().zip(found);
+    let mut found: Vec<_> = found
+        .filter_map(|(form, record)| Some((form, record?)))
+        .filter(|(_, record)| accepts(wanted, record))
+        .collect();
+    found.sort_by_key(|(_, record)| Reverse(record.stored_ms));
+    for (form, record) in found {
+        let made = Box::pin(stored::convert(proxy, session, form, wanted, &record));
+        if let Some(made) = made.await? {
+            return Ok(Some(made));
+        }
+    }
+    Ok(None)
 }
 
 fn accepts(wanted: &Wanted<'_>, record: &Record) -> bool {

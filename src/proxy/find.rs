@@ -104,7 +104,7 @@ async fn not_fresh(
         }
         Stored::Nothing
             if visit.control.only_if_cached
-                && let Some(record) = elsewhere::whole(proxy, &wanted).await =>
+                && let Some(record) = Box::pin(elsewhere::any(proxy, session, &wanted)).await? =>
         {
             Box::pin(hit(proxy, session, ctx, visit, &record)).await
         }
@@ -168,7 +168,15 @@ async fn join(
             };
             let question = asked_here(proxy, session, &wanted, until);
             match proxy.cache.claim(key, lead, question).await {
-                Claimed::Lead(lead, lease) => break (lead, lease),
+                Claimed::Lead(lead, lease) => {
+                    match elsewhere::other_form(proxy, session, &wanted).await? {
+                        Some(record) => {
+                            proxy.cache.give_found(lead, lease, &record).await;
+                            joined = Joined::Stored(record);
+                        }
+                        None => break (lead, lease),
+                    }
+                }
                 Claimed::Joined(elsewhere) => joined = elsewhere,
                 Claimed::Stored(record) if visit.control.accepts_age(record.age_secs(now_ms())) => {
                     joined = Joined::Stored(record);

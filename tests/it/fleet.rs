@@ -9,6 +9,7 @@ use crate::harness::redis::answers;
 use crate::harness::*;
 
 mod forged;
+mod forms;
 mod leaders;
 mod outages;
 mod purging;

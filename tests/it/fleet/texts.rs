@@ -143,9 +143,13 @@ async fn with_a_redis_that_hangs_a_batch_waits_for_one_deadline() {
     let redis = Redis::start().await;
     let fleet = fleet(1, &origin, &[redis.node()]).await;
     fleet[0].ask(&of(0..10)).await.is(200, "miss");
+    stored([&redis], 11).await;
     redis.freeze();
     // Nothing of it is known, some of it is.
-    for (ask, detail) in [(of(100..150), None), (of(5..55), Some("items-5-of-50"))] {
+    for (ask, detail) in [
+        (of(100..150), None),
+        (of(5..55), Some("detail=items-5-of-50")),
+    ] {
         let began = Instant::now();
         let answer = fleet[0].ask(&ask).await;
         answer.is(200, "miss");
