@@ -89,7 +89,7 @@ async fn not_fresh(
         Stored::WhileRevalidating(record) => {
             // Not for a client that forbids to ask.
             if !visit.control.only_if_cached
-                && let Err(error) = revalidate(proxy, session, ctx, wanted).await
+                && let Err(error) = revalidate(proxy, session, ctx, wanted)
             {
                 // No reason to withhold what there is.
                 log::error!("a stale answer could not be asked for anew: {error}");
@@ -318,40 +318,43 @@ pub async fn replay(
     Ok(())
 }
 
-/// Asks anew in the background, unless someone does so already or too much is under way.
-async fn revalidate(
+/// Asks anew in the background, unless someone does so already or too much is under way. The client does not
+/// wait for it, nor for what the fleet says.
+fn revalidate(
     proxy: &LlmProxy,
     session: &mut Session,
     ctx: &Ctx,
     wanted: Box<Wanted<'_>>,
 ) -> Result<()> {
-    let joined = proxy.cache.join(wanted.key, wanted.visit.tenant);
+    let (cache, key) = (proxy.cache, wanted.key);
+    let joined = cache.join(key, wanted.visit.tenant);
     let Joined::Lead(lead) = joined else {
         return Ok(());
     };
     if !lead.guard.is_open_to_others() {
         return Ok(());
     }
-    let (lead, lease) = match elsewhere::until(proxy, &wanted) {
-        None => (lead, None),
-        Some(until) => {
-            let question = asked_here(proxy, session, &wanted, until);
-            match proxy.cache.claim(wanted.key, lead, question).await {
-                Claimed::Lead(lead, lease) => (lead, lease),
-                // Somebody in the fleet has done it, or does so.
-                _ => return Ok(()),
-            }
-        }
-    };
-    let Lead { guard, follower } = lead;
+    let question =
+        elsewhere::until(proxy, &wanted).map(|until| asked_here(proxy, session, &wanted, until));
     let task = Task {
         detached: true,
         ..task_of(proxy, &wanted, Outcome::Refresh)
     };
-    fill::spawn(proxy, session, &ctx.trace, wanted.asked, guard, task)?;
-    if let Some(lease) = lease {
-        lease.publish(follower.flight().clone());
-    }
+    let fill = fill::prepare(proxy, session, &ctx.trace, wanted.asked, task)?;
+    let Some(question) = question else {
+        fill.start(lead.guard);
+        return Ok(());
+    };
+    // A shutdown waits for those that hold a flight.
+    tokio::spawn(async move {
+        // Otherwise somebody in the fleet has done it, or does so.
+        if let Claimed::Lead(lead, lease) = cache.claim(key, lead, question).await {
+            fill.start(lead.guard);
+            if let Some(lease) = lease {
+                lease.publish(lead.follower.flight().clone());
+            }
+        }
+    });
     Ok(())
 }
 

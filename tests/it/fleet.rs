@@ -14,6 +14,7 @@ mod leaders;
 mod outages;
 mod purging;
 mod sharing;
+mod stale;
 mod stateless;
 mod streaming;
 mod texts;
