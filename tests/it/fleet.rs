@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::harness::redis::answers;
 use crate::harness::*;
 
+mod by_key;
 mod forged;
 mod forms;
 mod leaders;
