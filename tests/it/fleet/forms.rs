@@ -103,6 +103,35 @@ async fn a_crowd_at_replicas_that_have_neither_form_asks_nobody() {
 }
 
 #[tokio::test]
+async fn who_meets_the_lease_of_one_that_finds_another_form_gets_it_too() {
+    let origin = origin().answer(llm::any).start().await;
+    let redis = Redis::start().await;
+    let lag = Lag::before(redis.port).await;
+    let one = replica(&origin, &[lag.node()]).start().await;
+    let other = fleet(2, &origin, &[redis.node()]).await;
+    joined(&one).await;
+    other[0].ask(&chat("met")).await.is(200, "miss");
+    stored([&redis], 1).await;
+    // The first one has the lease, and takes its time.
+    lag.latency(ms(200));
+    let ask = chat_stream("met");
+    let claimed = async {
+        let taken = async || match redis.keys().await.iter().any(|key| key.ends_with(b":l")) {
+            true => Ok(()),
+            false => Err("nobody has the lease".to_owned()),
+        };
+        within(ms(10_000), "the lease is taken", taken).await;
+        other[1].ask(&ask).await
+    };
+    let (found, followed) = tokio::join!(one.ask(&ask), claimed);
+    found.is(200, "hit");
+    assert_eq!(followed.is(200, "coalesced").body, found.body);
+    let complete = "llm_cache_shared_followed_total{result=\"complete\"}";
+    assert_eq!(other[1].metrics().await.value(complete), 1.0);
+    origin.was_called(1);
+}
+
+#[tokio::test]
 async fn what_would_lose_a_field_is_asked_for_at_another_replica_too() {
     const REFUSED: &str = "tests/forms/refused";
     let origin = provider(REFUSED).await;
