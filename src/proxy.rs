@@ -58,6 +58,7 @@ pub mod body;
 mod by_item;
 pub mod ctx;
 pub mod deadline;
+mod elsewhere;
 mod fill;
 mod find;
 mod joined;

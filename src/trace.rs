@@ -174,6 +174,14 @@ impl Visit {
         }
     }
 
+    /// What is left of it for a call that is made without it.
+    pub fn cause(&self) -> Visit {
+        Visit {
+            parent: Some(self.context()),
+            span: None,
+        }
+    }
+
     fn context(&self) -> SpanContext {
         match (&self.span, &self.parent) {
             (Some(span), _) => span.span_context().clone(),

@@ -151,13 +151,20 @@ impl Desk {
         let what = asked.map_err(|why| ApiError::bad_request(&why))?;
         let cache = self.cache;
         let of_all = what == What::Covered(Covers::All);
+        let elsewhere = match &what {
+            What::Answer(key) => cache.store().question_elsewhere(key).await,
+            What::Covered(_) => None,
+        };
         let work = move || {
             let covers = match what {
                 What::Covered(covers) => covers,
-                What::Answer(key) => cache.store().answer_of(key).map_err(|error| {
-                    log::error!("purge of key {key}: {error}");
-                    not_purged(&error)
-                })?,
+                What::Answer(key) => {
+                    let answer = cache.store().answer_of(key, elsewhere);
+                    answer.map_err(|error| {
+                        log::error!("purge of key {key}: {error}");
+                        not_purged(&error)
+                    })?
+                }
             };
             let words = purge::in_words(&covers);
             match cache.store().purge_everywhere(covers.clone()) {

@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Instant, timeout_at};
+
 use super::flight::{End, Flight, Head};
 use super::flights::{Joined, Lead};
 use super::{Cache, now_ms};
@@ -15,8 +17,10 @@ use crate::key::Key;
 use crate::metrics::Tier;
 use crate::store::about::About;
 use crate::store::record::Record;
-use crate::store::shared::{Found, LEASE, Shared, Token};
+use crate::store::shared::{Found, LEASE, Token};
+use publish::Told;
 
+mod beside;
 mod follow;
 mod frame;
 mod publish;
@@ -48,8 +52,10 @@ pub struct Lease {
     kept: bool,
 }
 
-/// What a question is about, for the one who follows it from elsewhere.
+/// What the fleet is asked for.
 pub struct Question {
+    /// Until when it may wait for the shared tier.
+    pub until: Instant,
     /// Of which purges this replica knows.
     pub generation: u64,
     /// What it is about.
@@ -67,9 +73,9 @@ impl Cache {
         // One that nobody can join is not for the fleet either.
         let token = shared.token(question.generation);
         let Some(token) = token.filter(|_| lead.guard.is_open_to_others()) else {
-            return match self.fetch(&key).await {
-                Some(record) => Claimed::Stored(record),
-                None => Claimed::Lead(lead, None),
+            return match timeout_at(question.until, self.fetch(&key)).await {
+                Ok(Some(record)) => Claimed::Stored(record),
+                Ok(None) | Err(_) => Claimed::Lead(lead, None),
             };
         };
         // From here on, for it may be ours although nobody says so, or this request may end.
@@ -79,19 +85,10 @@ impl Cache {
             token,
             kept: false,
         };
-        match shared.claim(&key, &token).await {
+        match shared.claim(&key, &token, question.until).await {
             Found::Lease => {
                 shared.publishes(key);
-                match self.fetch_cold(shared, &key, question.generation).await {
-                    Some(record) => {
-                        // For those who follow here, and those who do elsewhere.
-                        let flight = lead.guard.flight();
-                        give(flight, &record).await;
-                        lease.publish(flight.clone());
-                        Claimed::Stored(record)
-                    }
-                    None => Claimed::Lead(lead, Some(lease)),
-                }
+                Claimed::Lead(lead, Some(lease))
             }
             Found::Answer(record) => {
                 lease.kept = true;
@@ -119,32 +116,16 @@ impl Cache {
                 shared.spawn(follow::follow(self, key, holder, guard));
                 Claimed::Joined(Joined::Follow(follower))
             }
-            Found::Nothing => match self.fetch_cold(shared, &key, question.generation).await {
-                Some(record) => {
-                    give(lead.guard.flight(), &record).await;
-                    Claimed::Stored(record)
-                }
-                None => Claimed::Lead(lead, None),
-            },
+            Found::Nothing => Claimed::Lead(lead, None),
         }
     }
 
-    /// An answer of the shared tier or of the bucket below it, made one of this replica.
+    /// An answer of the shared tier, made one of this replica.
     pub async fn fetch(&self, key: &Key) -> Option<Arc<Record>> {
         let shared = self.store.shared()?;
         let generation = self.store.generation();
-        match shared.get(key).await {
-            Some(record) => self.take_in(record, generation, Tier::Shared),
-            None => self.fetch_cold(shared, key, generation).await,
-        }
-    }
-
-    /// An answer of the bucket, made one of this replica and of the shared tier.
-    async fn fetch_cold(&self, shared: &Shared, key: &Key, generation: u64) -> Option<Arc<Record>> {
-        let record = shared.get_cold(key).await?;
-        let record = self.take_in(record, generation, Tier::Objects)?;
-        shared.offer(record.clone());
-        Some(record)
+        let record = shared.get(key).await?;
+        self.take_in(record, generation, Tier::Shared)
     }
 
     /// Makes an answer from elsewhere one of this replica. `generation`: of this replica, from before it was
@@ -177,10 +158,15 @@ async fn give(flight: &Flight, record: &Record) {
 
 impl Lease {
     /// Publishes what the flight gets, until its end.
-    pub fn publish(mut self, flight: Arc<Flight>) {
+    pub fn publish(self, flight: Arc<Flight>) {
+        self.tell(flight, Told::Nothing);
+    }
+
+    fn tell(mut self, flight: Arc<Flight>, told: Told) {
         self.kept = true;
-        if let Some(shared) = self.cache.store.shared() {
-            shared.spawn(publish::publish(self.cache, self.key, self.token, flight));
+        let (cache, key, token) = (self.cache, self.key, self.token);
+        if let Some(shared) = cache.store.shared() {
+            shared.spawn(publish::publish(cache, key, token, flight, told));
         }
     }
 }

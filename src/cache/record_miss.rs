@@ -267,8 +267,7 @@ impl Recorder {
         let pieces = items::take_apart(&whole.body, &texts).unwrap_or_default();
         for ((key, _), piece) in self.subject.items.iter().zip(pieces) {
             let Some(body) = piece.to_bytes() else { return };
-            // Looked for in this replica only.
-            self.cache.store().put_here(Arc::new(Record {
+            self.cache.store().put_part(Arc::new(Record {
                 key: *key,
                 body: Bytes::from(body),
                 chunks: Vec::new(),

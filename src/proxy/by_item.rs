@@ -14,6 +14,7 @@ use super::LlmProxy;
 use super::answer;
 use super::body::Whole;
 use super::ctx::{Ctx, Target};
+use super::elsewhere;
 use super::fill::{self, Asked, Task};
 use super::find::{self, Wanted};
 use super::question::Asker;
@@ -54,6 +55,14 @@ pub async fn answer(
 ) -> Result<bool> {
     let keys = keys_of(wanted);
     let mut known = look_up(proxy, wanted, &keys).await;
+    // A batch that another replica got is one value, its texts are many.
+    if known.iter().all(Option::is_none)
+        && let Some(record) = elsewhere::whole(proxy, wanted).await
+    {
+        find::hit(proxy, session, ctx, wanted.visit, &record).await?;
+        return Ok(true);
+    }
+    elsewhere::texts(proxy, wanted, &keys, &mut known).await;
     let of_all = keys.len();
     let missing: Vec<usize> = (0..of_all)
         .filter(|at| known.get(*at).is_none_or(Option::is_none))

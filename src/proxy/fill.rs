@@ -15,15 +15,17 @@ use http::header::{
 use parking_lot::Mutex;
 use pingora::http::RequestHeader;
 use pingora_core::protocols::http::HttpTask;
+use pingora_core::protocols::http::subrequest::server::SubrequestHandle;
 use pingora_core::{Error, ErrorType, Result};
-use pingora_proxy::Session;
 use pingora_proxy::subrequest::{BodyMode, Ctx as SubrequestCtx, UserCtx};
+use pingora_proxy::{PreparedSubrequest, Session};
 
 use super::LlmProxy;
 use super::body::Whole;
 use super::ctx::{Ctx, Fill, Role, Target};
 use crate::api::items::Text;
-use crate::api::{Api, Facts};
+use crate::api::{Api, Facts, Worth};
+use crate::cache::Cache;
 use crate::cache::flight::{End, Flight};
 use crate::cache::flights::FillGuard;
 use crate::cache::record_miss::{FillSubject, Recorder};
@@ -33,7 +35,7 @@ use crate::error::ApiError;
 use crate::key::Key;
 use crate::metrics::UpstreamErrorKind;
 use crate::store::about::About;
-use crate::trace::Visit;
+use crate::trace::{Traces, Visit};
 
 /// A fill that is to stop with its last client still gets this long: SDKs close the connection at
 /// the last event, just before the end of the body makes the answer whole.
@@ -88,62 +90,45 @@ impl Task {
 }
 
 /// The fill on its way from the client's request to its own.
-type Parcel = Option<Box<Fill>>;
+type Parcel = Arc<Mutex<Option<Box<Fill>>>>;
 
-/// Starts the fill in a task of its own.
-pub fn spawn(
+/// A fill that can begin after the client's request has ended.
+pub struct Prepared {
+    request: PreparedSubrequest,
+    handle: SubrequestHandle,
+    parcel: Parcel,
+    cache: &'static Cache,
+    traces: Traces,
+    cause: Visit,
+    api: Api,
+    facts: Facts,
+    target: Target,
+    task: Task,
+    body_len: usize,
+    sent_as: Option<Coding>,
+    worth: Worth,
+    abandoned: Abandoned,
+    detached_max: Duration,
+}
+
+/// Prepares a fill.
+pub fn prepare(
     proxy: &LlmProxy,
     session: &mut Session,
     cause: &Visit,
     asked: Asked,
-    guard: FillGuard,
     task: Task,
-) -> Result<()> {
+) -> Result<Prepared> {
     let Asked {
         api,
         facts,
         mut body,
-        mut target,
+        target,
     } = asked;
     let body = body.join();
-    target.trace(&proxy.traces, cause, facts.model.as_deref());
-    if let Some(call) = target.call.context() {
-        guard.flight().called(call);
-    }
     let sent_as = Coding::of(&session.req_header().headers);
-    if let Some(coding) = sent_as.filter(|_| !task.rewritten) {
-        guard.flight().sent_as(coding);
-    }
-    guard
-        .flight()
-        .asks_about(task.generation, task.about.clone());
-    let flight = guard.flight().clone();
-    let upstream = target.upstream.clone();
-    let key = task.key;
-    let subject = FillSubject {
-        key,
-        ttl: task.ttl,
-        generation: task.generation,
-        about: task.about,
-        replaces: task.replaces,
-        items: task.items,
-        api,
-        rate: upstream.rate(facts.model.as_deref()),
-        facts,
-        worth: proxy.worth,
-        upstream: upstream.name().to_owned(),
-    };
-    let recorder = Recorder::new(proxy.cache, flight.clone(), subject);
-    let fill = Fill {
-        guard,
-        recorder: Arc::new(Mutex::new(Some(recorder))),
-        key,
-        body_len: body.len(),
-        rewritten: task.rewritten,
-        target,
-    };
-    let parcel: Parcel = Some(Box::new(fill));
-    let user_ctx: UserCtx = Box::new(parcel);
+    let parcel = Parcel::default();
+    let user_ctx: UserCtx = Box::new(parcel.clone());
     // Also for an empty body: otherwise pingora would drop the headers that describe it.
     let context = SubrequestCtx::builder()
         .user_ctx(user_ctx)
@@ -156,10 +141,11 @@ pub fn spawn(
     // A subrequest is made from the request's text, and its parser only knows HTTP/1.
     let version = session.req_header().version;
     session.req_header_mut().set_version(Version::HTTP_11);
-    let (request, mut handle) = spawner.create_subrequest(&session.downstream_session, context);
+    let (request, handle) = spawner.create_subrequest(&session.downstream_session, context);
     session.req_header_mut().set_version(version);
     session.subrequest_spawner = Some(spawner);
 
+    let body_len = body.len();
     if !body.is_empty()
         && handle
             .tx
@@ -168,34 +154,109 @@ pub fn spawn(
     {
         return Error::e_explain(ErrorType::InternalError, "the subrequest takes no body");
     }
-    let watch = Watch {
-        flight,
-        timeouts: *upstream.timeouts(),
-        upstream: upstream.name().to_owned(),
+    Ok(Prepared {
+        request,
+        handle,
+        parcel,
+        cache: proxy.cache,
+        traces: proxy.traces.clone(),
+        cause: cause.cause(),
+        api,
+        facts,
+        target,
+        body_len,
+        sent_as: sent_as.filter(|_| !task.rewritten),
+        worth: proxy.worth,
         // An answer that cannot be kept is of no use to anyone but its client.
-        abandoned: match key {
+        abandoned: match task.key {
             Some(_) if task.detached => Abandoned::Finish,
             Some(_) => proxy.abandoned,
             None => Abandoned::Stop,
         },
         detached_max: proxy.limits.fill_detached_max,
-        metrics: proxy.cache.metrics().clone(),
-    };
-    tokio::spawn(async move {
-        // The recorder has everything; what the subrequest writes to its "client" is dropped. The
-        // sender must live as long: its end would mean that the client left.
-        let exchange = async {
-            tokio::join!(request.run(), async {
-                while handle.rx.recv().await.is_some() {}
-            });
-        };
-        tokio::select! {
-            () = exchange => {}
-            () = watch.run() => {}
-        }
-        drop(handle.tx);
-    });
+        task,
+    })
+}
+
+/// Starts the fill in a task of its own.
+pub fn spawn(
+    proxy: &LlmProxy,
+    session: &mut Session,
+    cause: &Visit,
+    asked: Asked,
+    guard: FillGuard,
+    task: Task,
+) -> Result<()> {
+    prepare(proxy, session, cause, asked, task)?.start(guard);
     Ok(())
+}
+
+impl Prepared {
+    /// Starts it in a task of its own.
+    pub fn start(self, guard: FillGuard) {
+        let Prepared {
+            request,
+            mut handle,
+            facts,
+            mut target,
+            task,
+            ..
+        } = self;
+        target.trace(&self.traces, &self.cause, facts.model.as_deref());
+        let flight = guard.flight().clone();
+        if let Some(call) = target.call.context() {
+            flight.called(call);
+        }
+        if let Some(coding) = self.sent_as {
+            flight.sent_as(coding);
+        }
+        flight.asks_about(task.generation, task.about.clone());
+        let upstream = target.upstream.clone();
+        let subject = FillSubject {
+            key: task.key,
+            ttl: task.ttl,
+            generation: task.generation,
+            about: task.about,
+            replaces: task.replaces,
+            items: task.items,
+            api: self.api,
+            rate: upstream.rate(facts.model.as_deref()),
+            facts,
+            worth: self.worth,
+            upstream: upstream.name().to_owned(),
+        };
+        let recorder = Recorder::new(self.cache, flight.clone(), subject);
+        *self.parcel.lock() = Some(Box::new(Fill {
+            guard,
+            recorder: Arc::new(Mutex::new(Some(recorder))),
+            key: task.key,
+            body_len: self.body_len,
+            rewritten: task.rewritten,
+            target,
+        }));
+        let watch = Watch {
+            flight,
+            timeouts: *upstream.timeouts(),
+            upstream: upstream.name().to_owned(),
+            abandoned: self.abandoned,
+            detached_max: self.detached_max,
+            metrics: self.cache.metrics().clone(),
+        };
+        tokio::spawn(async move {
+            // The recorder has everything; what the subrequest writes to its "client" is dropped. The
+            // sender must live as long: its end would mean that the client left.
+            let exchange = async {
+                tokio::join!(request.run(), async {
+                    while handle.rx.recv().await.is_some() {}
+                });
+            };
+            tokio::select! {
+                () = exchange => {}
+                () = watch.run() => {}
+            }
+            drop(handle.tx);
+        });
+    }
 }
 
 /// In the subrequest's first phase: takes the fill out of the parcel.
@@ -206,7 +267,7 @@ pub fn unpack(session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
     let parcel = context
         .user_ctx_mut()
         .and_then(|user| user.downcast_mut::<Parcel>());
-    let Some(fill) = parcel.and_then(Option::take) else {
+    let Some(fill) = parcel.and_then(|parcel| parcel.lock().take()) else {
         return Error::e_explain(ErrorType::InternalError, "a subrequest that is no fill");
     };
     frame(session.req_header_mut(), fill.body_len)?;

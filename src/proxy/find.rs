@@ -1,16 +1,18 @@
 //! A client's request, steps 5 and 6: from a tier, from a fill that is under way, or by beginning one.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use pingora_core::Result;
 use pingora_proxy::Session;
+use tokio::time::Instant;
 
 use super::LlmProxy;
 use super::answer::{self, Failure, Outlook};
 use super::by_item;
 use super::ctx::Ctx;
+use super::elsewhere;
 use super::fill::{self, Asked, Task};
 use super::keys::Keys;
 use super::respond::{self, Signal};
@@ -46,6 +48,8 @@ pub struct Wanted<'a> {
     pub freshness: Freshness,
     /// The body without its content coding, and its texts, if they are kept one by one.
     pub items: Option<(Bytes, Box<Items>)>,
+    /// Until when it may wait for the shared tier, once it has asked there.
+    pub until: OnceLock<Instant>,
 }
 
 impl Wanted<'_> {
@@ -85,7 +89,7 @@ async fn not_fresh(
         Stored::WhileRevalidating(record) => {
             // Not for a client that forbids to ask.
             if !visit.control.only_if_cached
-                && let Err(error) = revalidate(proxy, session, ctx, wanted).await
+                && let Err(error) = revalidate(proxy, session, ctx, wanted)
             {
                 // No reason to withhold what there is.
                 log::error!("a stale answer could not be asked for anew: {error}");
@@ -100,8 +104,7 @@ async fn not_fresh(
         }
         Stored::Nothing
             if visit.control.only_if_cached
-                && let Some(record) = proxy.cache.fetch(&key).await
-                && visit.control.accepts_age(record.age_secs(now_ms())) =>
+                && let Some(record) = Box::pin(elsewhere::any(proxy, session, &wanted)).await? =>
         {
             Box::pin(hit(proxy, session, ctx, visit, &record)).await
         }
@@ -148,7 +151,7 @@ async fn join(
     proxy: &LlmProxy,
     session: &mut Session,
     ctx: &mut Ctx,
-    wanted: Box<Wanted<'_>>,
+    mut wanted: Box<Wanted<'_>>,
     signal: Signal,
     fallback: Option<Arc<Record>>,
     mut joined: Joined,
@@ -157,19 +160,23 @@ async fn join(
     let coding = Coding::of(&session.req_header().headers);
     let mut attempts = 1;
     // One that is to be asked anew is, whatever the fleet has.
-    let mut with_fleet =
-        signal.outcome != Outcome::Refresh && proxy.cache.store().shared().is_some();
+    let mut with_fleet = signal.outcome != Outcome::Refresh;
     let lead = loop {
         if let Joined::Lead(lead) = joined {
-            if !with_fleet {
+            let Some(until) = elsewhere::time_left(proxy, &wanted).filter(|_| with_fleet) else {
                 break (lead, None);
-            }
-            match proxy
-                .cache
-                .claim(key, lead, asked_here(proxy, session, &wanted))
-                .await
-            {
-                Claimed::Lead(lead, lease) => break (lead, lease),
+            };
+            let question = asked_here(proxy, session, &wanted, until);
+            match proxy.cache.claim(key, lead, question).await {
+                Claimed::Lead(lead, lease) => {
+                    match Box::pin(elsewhere::beside(proxy, session, &wanted)).await? {
+                        Some(record) => {
+                            proxy.cache.give_found(lead, lease, &record).await;
+                            joined = Joined::Stored(record);
+                        }
+                        None => break (lead, lease),
+                    }
+                }
                 Claimed::Joined(elsewhere) => joined = elsewhere,
                 Claimed::Stored(record) if visit.control.accepts_age(record.age_secs(now_ms())) => {
                     joined = Joined::Stored(record);
@@ -222,6 +229,7 @@ async fn join(
         }
         joined = proxy.cache.join(key, visit.tenant);
         attempts += 1;
+        wanted.until = OnceLock::new();
     };
     Box::pin(lead_the_way(
         proxy, session, ctx, wanted, lead, signal, fallback,
@@ -310,34 +318,43 @@ pub async fn replay(
     Ok(())
 }
 
-/// Asks anew in the background, unless someone does so already or too much is under way.
-async fn revalidate(
+/// Asks anew in the background, unless someone does so already or too much is under way. The client does not
+/// wait for it, nor for what the fleet says.
+fn revalidate(
     proxy: &LlmProxy,
     session: &mut Session,
     ctx: &Ctx,
     wanted: Box<Wanted<'_>>,
 ) -> Result<()> {
-    let joined = proxy.cache.join(wanted.key, wanted.visit.tenant);
+    let (cache, key) = (proxy.cache, wanted.key);
+    let joined = cache.join(key, wanted.visit.tenant);
     let Joined::Lead(lead) = joined else {
         return Ok(());
     };
     if !lead.guard.is_open_to_others() {
         return Ok(());
     }
-    let question = asked_here(proxy, session, &wanted);
-    let Claimed::Lead(lead, lease) = proxy.cache.claim(wanted.key, lead, question).await else {
-        // Somebody in the fleet has done it, or does so.
-        return Ok(());
-    };
-    let Lead { guard, follower } = lead;
+    let question =
+        elsewhere::until(proxy, &wanted).map(|until| asked_here(proxy, session, &wanted, until));
     let task = Task {
         detached: true,
         ..task_of(proxy, &wanted, Outcome::Refresh)
     };
-    fill::spawn(proxy, session, &ctx.trace, wanted.asked, guard, task)?;
-    if let Some(lease) = lease {
-        lease.publish(follower.flight().clone());
-    }
+    let fill = fill::prepare(proxy, session, &ctx.trace, wanted.asked, task)?;
+    let Some(question) = question else {
+        fill.start(lead.guard);
+        return Ok(());
+    };
+    // A shutdown waits for those that hold a flight.
+    tokio::spawn(async move {
+        // Otherwise somebody in the fleet has done it, or does so.
+        if let Claimed::Lead(lead, lease) = cache.claim(key, lead, question).await {
+            fill.start(lead.guard);
+            if let Some(lease) = lease {
+                lease.publish(lead.follower.flight().clone());
+            }
+        }
+    });
     Ok(())
 }
 
@@ -376,8 +393,14 @@ async fn lead_the_way(
 }
 
 /// What the fleet has to know of a question.
-fn asked_here(proxy: &LlmProxy, session: &Session, wanted: &Wanted<'_>) -> Question {
+fn asked_here(
+    proxy: &LlmProxy,
+    session: &Session,
+    wanted: &Wanted<'_>,
+    until: Instant,
+) -> Question {
     Question {
+        until,
         generation: proxy.cache.store().generation(),
         about: wanted.about(),
         coding: Coding::of(&session.req_header().headers),

@@ -1,5 +1,6 @@
 //! A client's request, steps 1 to 4: route, identify, read, key.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -171,6 +172,7 @@ async fn ask(
                 key,
                 freshness,
                 items: plain.zip(question.items.clone()).filter(|_| by_item),
+                until: OnceLock::new(),
             };
             find::cached(proxy, session, ctx, wanted).await?;
         }

@@ -185,8 +185,8 @@ fn encoded_key(record: &Record, coding: Coding) -> Key {
 }
 
 /// An answer in the form that is asked for, made from another one and kept in memory: on disk there
-/// is one entry for all its forms.
-async fn convert(
+/// is one entry for all its forms. Fails only if the client leaves.
+pub async fn convert(
     proxy: &LlmProxy,
     session: &mut Session,
     from: &'static Variant,

@@ -265,7 +265,16 @@ impl Store {
         }
     }
 
-    /// The same in this replica only, for what nobody looks for elsewhere or is there already. False if it
+    /// The same for a part of an answer that was put: it is shared where there is room for it.
+    pub fn put_part(&self, record: Arc<Record>) {
+        if self.put_here(record.clone())
+            && let Some(shared) = &self.shared
+        {
+            shared.offer_part(record);
+        }
+    }
+
+    /// The same in this replica only, for what the shared tier has already. False if it
     /// is purged.
     pub fn put_here(&self, record: Arc<Record>) -> bool {
         if self.disk.purges().refuse(&record) {

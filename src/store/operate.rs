@@ -161,14 +161,23 @@ impl Store {
         self.hot.purge(&Covers::All, floor);
     }
 
-    /// What a purge of one key has to cover: also the other forms of the same answer. Blocks.
-    pub fn answer_of(&self, key: Key) -> Result<Covers, PurgeError> {
+    /// Which question an answer is to ([`About::question`](super::about::About)) that other replicas have,
+    /// perhaps. Takes one deadline of the shared tier at most.
+    pub async fn question_elsewhere(&self, key: &Key) -> Option<[u8; 8]> {
+        let shared = self.shared.as_ref()?;
+        Some(shared.get(key).await?.about.question)
+    }
+
+    /// What a purge of one key has to cover: also the other forms of the same answer. `elsewhere`: the question,
+    /// as the shared tier has it; what is here counts more. Blocks.
+    pub fn answer_of(&self, key: Key, elsewhere: Option<[u8; 8]>) -> Result<Covers, PurgeError> {
         let unknown = |e: &dyn std::fmt::Display| PurgeError::NotLookedUp(e.to_string());
         let found = self.inspect(&key).map_err(|e| unknown(&e))?;
         if found.is_none() && self.writer.is_some() && !self.disk.is_open() {
             return Err(unknown(&StoreError::Closed));
         }
-        let question = found.map(|record| record.about.question);
+        let here = found.map(|record| record.about.question);
+        let question = here.or(elsewhere);
         Ok(Covers::Answer { key, question })
     }
 

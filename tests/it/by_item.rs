@@ -9,7 +9,7 @@ use crate::harness::*;
 
 /// A provider whose embeddings depend on the text and on what is asked of it, and that counts a token
 /// for every four bytes begun.
-fn embedded(call: &Call) -> Reply {
+pub fn embedded(call: &Call) -> Reply {
     let asked = call.json();
     let input = match &asked["input"] {
         Value::Array(texts) => texts.clone(),
@@ -36,7 +36,7 @@ fn embedded(call: &Call) -> Reply {
     Reply::json(200, answer)
 }
 
-fn batch(texts: &[String], more: Value) -> Ask {
+pub fn batch(texts: &[String], more: Value) -> Ask {
     let mut body = json!({"model": "text-embedding-3-small", "input": texts});
     body.as_object_mut()
         .unwrap()
@@ -44,12 +44,12 @@ fn batch(texts: &[String], more: Value) -> Ask {
     Ask::post("/v1/embeddings", body.to_string())
 }
 
-fn texts(range: std::ops::Range<usize>) -> Vec<String> {
+pub fn texts(range: std::ops::Range<usize>) -> Vec<String> {
     let text = |n: usize| format!("text {n} {}", "and more ".repeat(n % 7));
     range.map(text).collect()
 }
 
-async fn inputs(origin: &Origin) -> usize {
+pub async fn inputs(origin: &Origin) -> usize {
     origin.last().json()["input"]
         .as_array()
         .expect("a list")

@@ -8,14 +8,18 @@ use serde_json::json;
 use crate::harness::redis::answers;
 use crate::harness::*;
 
+mod by_key;
 mod forged;
+mod forms;
 mod leaders;
 mod objects;
 mod outages;
 mod purging;
 mod sharing;
+mod stale;
 mod stateless;
 mod streaming;
+mod texts;
 
 /// A deadline for stories that are not about time: what is late on a busy machine is a miss by
 /// right, and would be taken for one that is wrong.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::*;
 
 /// The path, the body of a question and how it is told to stream.
-fn question(api: &str, name: &str, stream: bool, usage: bool) -> Ask {
+pub fn question(api: &str, name: &str, stream: bool, usage: bool) -> Ask {
     let path = match api {
         "chat" => "/v1/chat/completions",
         api => &format!("/v1/{api}"),
@@ -28,7 +28,7 @@ fn question(api: &str, name: &str, stream: bool, usage: bool) -> Ask {
 
 /// A provider that has one answer to every question of this name, as a stream or as JSON, and fails
 /// where it has none.
-async fn provider(folder: &'static str) -> Origin {
+pub async fn provider(folder: &'static str) -> Origin {
     let answer = move |call: &Call| {
         let asked = call.json();
         let api = match call.target.as_str() {
@@ -51,7 +51,7 @@ async fn provider(folder: &'static str) -> Origin {
 }
 
 /// Names of the answers of an API.
-fn names(folder: &str, api: &str) -> Vec<String> {
+pub fn names(folder: &str, api: &str) -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(api);
     let files = std::fs::read_dir(folder).unwrap();
     let mut names: Vec<String> = files
@@ -70,7 +70,7 @@ fn names(folder: &str, api: &str) -> Vec<String> {
 }
 
 /// The answers that are not kept by default: they end by length, a filter or a refusal.
-fn keep_all() -> Value {
+pub fn keep_all() -> Value {
     json!(["length", "filtered", "refused", "empty", "bad-tool-call"])
 }
 

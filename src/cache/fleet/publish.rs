@@ -27,8 +27,15 @@ const RETRY_EVERY: Duration = Duration::from_millis(100);
 /// Once the answer is there, it is not tried for longer: who follows has given up by then.
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
-/// Publishes a flight until its end, and keeps the lease for as long.
-pub async fn publish(cache: &'static Cache, key: Key, token: Token, flight: Arc<Flight>) {
+/// Publishes a flight until its end, and keeps the lease for as long. `told`: how much of it whoever follows
+/// it or not.
+pub async fn publish(
+    cache: &'static Cache,
+    key: Key,
+    token: Token,
+    flight: Arc<Flight>,
+    told: Told,
+) {
     if let Some(shared) = cache.store().shared() {
         let publisher = Publisher {
             cache,
@@ -37,7 +44,7 @@ pub async fn publish(cache: &'static Cache, key: Key, token: Token, flight: Arc<
             token,
             flight,
             log: Log::default(),
-            told: Told::Nothing,
+            told,
             headed: false,
             stored: None,
             seat: None,
@@ -72,7 +79,7 @@ struct Publisher {
 
 /// How much is told to the others.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Told {
+pub enum Told {
     /// Only how it ends.
     Nothing,
     /// All of it, as it comes.

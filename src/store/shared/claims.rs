@@ -1,6 +1,6 @@
 //! Looking an answer up, or taking the leave to ask for it.
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::client::engine::Claimed;
 use super::client::trouble::Trouble;
@@ -29,13 +29,10 @@ impl Shared {
         Token::new(generation).filter(|_| self.options.single_flight)
     }
 
-    /// What there is for a question: an answer, or else the lease with this token. Takes one deadline at
-    /// most. After anything but [`Found::Elsewhere`] and an answer the lease may be ours.
-    pub async fn claim(&self, key: &Key, token: &Token) -> Found {
-        let claim = timeout(
-            self.options.client.deadline,
-            self.value_or_lease(key, token),
-        );
+    /// What there is for a question: an answer, or else the lease with this token. Nothing that comes after
+    /// `until` counts. After anything but [`Found::Elsewhere`] and an answer the lease may be ours.
+    pub async fn claim(&self, key: &Key, token: &Token, until: Instant) -> Found {
+        let claim = timeout_at(until, self.value_or_lease(key, token));
         claim.await.unwrap_or(Found::Nothing)
     }
 

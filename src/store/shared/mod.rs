@@ -36,6 +36,7 @@ pub mod client;
 mod fills;
 mod names;
 pub mod objects;
+mod parts;
 mod place;
 mod purges;
 mod step;
@@ -283,6 +284,11 @@ impl Shared {
         if queued() > 0 {
             log::warn!("{} bytes of answers are not shared any more", queued());
         }
+    }
+
+    /// Until when a request that begins to ask the tier now waits for it, however much it asks.
+    pub fn until(&self) -> tokio::time::Instant {
+        tokio::time::Instant::now() + self.options.client.deadline
     }
 
     /// Brings the gauges up to date.

@@ -74,10 +74,22 @@ impl Shared {
             let done = tokio::task::spawn_blocking(work).await;
             done.unwrap_or(Err(BadValue::Damaged))
         }?;
+        self.unless_purged(header.generation, record)
+    }
+
+    /// An answer, unless it was purged. `generation`: that of the fleet, when its upstream was asked.
+    pub(super) fn unless_purged(
+        &self,
+        generation: u64,
+        record: Record,
+    ) -> Result<Record, BadValue> {
         let Record {
-            about, stored_ms, ..
+            key,
+            about,
+            stored_ms,
+            ..
         } = &record;
-        match self.purges.cover(header.generation, key, about, *stored_ms) {
+        match self.purges.cover(generation, key, about, *stored_ms) {
             true => Err(BadValue::Purged),
             false => Ok(record),
         }
@@ -107,7 +119,7 @@ impl Bad {
     }
 }
 
-fn decode(
+pub(super) fn decode(
     key: &Key,
     first: &[u8],
     further: &[Bytes],

@@ -55,6 +55,11 @@ impl Queue {
         self.bytes.load(Relaxed)
     }
 
+    /// Whether half of it or more is taken.
+    pub fn is_half_full(&self) -> bool {
+        self.bytes() > self.bytes_max / 2 || self.sender.capacity() < QUEUE_LEN_MAX / 2
+    }
+
     /// Queues an answer. False if there is no room: then it is dropped.
     pub fn put(&self, record: Arc<Record>) -> bool {
         let weight = record.weight();

@@ -108,7 +108,9 @@ fn a_purge_of_one_key_covers_the_other_forms_of_the_answer() {
         store.put(record.clone());
     }
     settle(&store);
-    store.purge(store.answer_of(json.key).unwrap()).unwrap();
+    store
+        .purge(store.answer_of(json.key, None).unwrap())
+        .unwrap();
     for (record, left) in [(&stream, false), (&json, false), (&other, true)] {
         assert_eq!(runtime().block_on(store.get(&record.key)).is_some(), left);
     }

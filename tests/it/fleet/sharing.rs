@@ -40,7 +40,6 @@ async fn an_answer_asked_at_one_is_a_hit_at_the_others() {
         messages("round", true),
         messages("round and round", false),
         responses("round", true),
-        embeddings(&["round", "and round"]),
     ];
     goes_round(&fleet, &origin, &cluster.masters, &asks).await;
     let found = answers(&cluster.masters).await;

@@ -19,9 +19,11 @@ use super::seats::Seats;
 use super::slots::Addr;
 use super::trouble::Trouble;
 
+pub use each::SHORT_BYTES_MAX;
 pub use leases::Claimed;
 pub use logs::Log;
 
+mod each;
 mod leases;
 mod logs;
 mod values;
