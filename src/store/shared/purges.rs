@@ -15,17 +15,23 @@ use super::place::Place;
 use crate::key::Key;
 use crate::store::about::About;
 use crate::store::purge::Covers;
+use known::Known;
+
+mod known;
 
 /// Purges that the log keeps, and every replica remembers: what is older than all of them is not used.
 pub const KEPT_MAX: usize = 1024;
 /// Own purges that wait for the fleet. One more, and all of them become one of everything.
 const UNTOLD_MAX: usize = 256;
 /// For so long an own purge is told again if the log has lost it.
-const TOLD_KEPT: Duration = Duration::from_secs(600);
+pub const TOLD_KEPT: Duration = Duration::from_secs(600);
 /// Own purges that are kept for that; all that can be told at once.
 const TOLD_MAX: usize = UNTOLD_MAX;
-/// Bytes of the origin in front of an entry.
+/// Bytes in front of an entry: of the origin, and of what tells its purges apart.
 const ORIGIN: usize = 8;
+const ID: usize = 8;
+/// Logs before this one whose purges are remembered.
+const OLDER_MAX: usize = 4;
 
 /// What this replica knows of the fleet's purges.
 pub struct FleetPurges {
@@ -39,18 +45,27 @@ pub struct FleetPurges {
 struct Own {
     /// Purges, of others as well, that are being carried out on this replica.
     under_way: Vec<Covers>,
-    untold: VecDeque<Covers>,
-    told: VecDeque<(u64, Covers, Instant)>,
+    untold: VecDeque<Purge>,
+    told: VecDeque<(u64, Purge, Instant)>,
+    next_id: u64,
+}
+
+/// A purge of this replica.
+#[derive(Clone, PartialEq)]
+pub struct Purge {
+    /// No other one of this process has it.
+    id: u64,
+    /// What it covers.
+    pub covers: Covers,
 }
 
 struct State {
-    /// Which log it is.
-    log_id: u32,
+    /// The log that is followed.
+    log: Known,
+    /// Logs that were lost while this replica was in step with them: what was purged by them is known.
+    older: VecDeque<Known>,
     /// The last number that is carried out here.
     last: u64,
-    /// Of what is older not all purges are remembered.
-    floor: u64,
-    log: BTreeMap<u64, Covers>,
     /// The last entry that was read: its number, and a digest of it.
     entry: Option<(u64, u64)>,
     /// From this replica's generations on: the fleet's that was carried out then.
@@ -131,7 +146,7 @@ impl FleetPurges {
         let state = self.state.read();
         let state = state.as_ref()?;
         let (_, number) = state.reached.range(..=local).next_back()?;
-        Some(packed(state.log_id, *number))
+        Some(packed(state.log.id, *number))
     }
 
     /// Whether this replica has purged since it last compared its generations with the fleet's: what it asks
@@ -150,19 +165,24 @@ impl FleetPurges {
         let Some(state) = state.as_ref() else {
             return true;
         };
+        let covered = |covers: &Covers| covers.covers(key, about, stored_ms);
         let number = generation & u64::from(u32::MAX);
-        if packed(state.log_id, number) != generation || number < state.floor {
+        let mut logs = (state.older.iter().chain([&state.log]))
+            .skip_while(|log| packed(log.id, number) != generation);
+        let Some(log) = logs.next() else {
+            return true;
+        };
+        // All that a later log has came later, or says once more what came before.
+        if log.cover(number, covered) || logs.any(|later| later.cover_any(covered)) {
             return true;
         }
-        let mut since = state.log.range(number + 1..);
-        if since.any(|(_, covers)| covers.covers(key, about, stored_ms)) {
-            return true;
-        }
+        let from = if log.id == state.log.id { number } else { 0 };
         let own = self.own.lock();
-        let told = own.told.iter().filter(|(at, ..)| *at > number);
-        let mut own =
-            (own.untold.iter().chain(&own.under_way)).chain(told.map(|(_, covers, _)| covers));
-        own.any(|covers| covers.covers(key, about, stored_ms))
+        let told = own.told.iter().filter(|(at, ..)| *at > from);
+        let told = told.map(|(_, purge, _)| &purge.covers);
+        let untold = own.untold.iter().map(|purge| &purge.covers);
+        let mut own = untold.chain(&own.under_way).chain(told);
+        own.any(covered)
     }
 
     /// To be called before a purge is carried out and dropped once it is in the log or told: an answer
@@ -178,16 +198,25 @@ impl FleetPurges {
     /// Which log is read, and up to which number it is carried out.
     pub fn position(&self) -> Option<(u32, u64)> {
         let state = self.state.read();
-        state.as_ref().map(|state| (state.log_id, state.last))
+        state.as_ref().map(|state| (state.log.id, state.last))
     }
 
-    /// Begins to follow a log from nothing: what is older than `floor` is not known.
-    pub fn begin(&self, log_id: u32, floor: u64) {
-        *self.state.write() = Some(State {
-            log_id,
+    /// Begins to follow a log from nothing: what is older than `floor` is not known. `in_step`: nothing was
+    /// missed of the one before.
+    pub fn begin(&self, log_id: u32, floor: u64, in_step: bool) {
+        let mut state = self.state.write();
+        let mut older = VecDeque::new();
+        if let Some(before) = state.take().filter(|_| in_step) {
+            older = before.older;
+            older.push_back(before.log);
+            if older.len() > OLDER_MAX {
+                older.pop_front();
+            }
+        }
+        *state = Some(State {
+            log: Known::begin(log_id, floor),
+            older,
             last: floor,
-            floor,
-            log: BTreeMap::new(),
             entry: None,
             reached: BTreeMap::new(),
         });
@@ -199,7 +228,7 @@ impl FleetPurges {
         let state = state.as_ref()?;
         let of_last = state.entry.filter(|(number, _)| *number == state.last);
         Some(Place {
-            log_id: state.log_id,
+            log_id: state.log.id,
             number: state.last,
             digest: of_last.map_or(0, |(_, digest)| digest),
         })
@@ -241,12 +270,7 @@ impl FleetPurges {
         let mut state = self.state.write();
         let Some(state) = state.as_mut() else { return };
         state.entry = Some((number, xxh3_64(entry)));
-        state.log.insert(number, covers);
-        if state.log.len() > KEPT_MAX
-            && let Some((oldest, _)) = state.log.pop_first()
-        {
-            state.floor = oldest;
-        }
+        state.log.add(number, covers);
         state.last = state.last.max(number);
     }
 
@@ -271,12 +295,16 @@ impl FleetPurges {
     /// An own purge that the fleet has to be told of.
     pub fn tell(&self, covers: Covers) {
         let mut own = self.own.lock();
+        let mut purge = Purge {
+            id: own.next_id,
+            covers,
+        };
+        own.next_id += 1;
         if own.untold.len() >= UNTOLD_MAX {
             own.untold.clear();
-            own.untold.push_back(Covers::All);
-            return;
+            purge.covers = Covers::All;
         }
-        own.untold.push_back(covers);
+        own.untold.push_back(purge);
     }
 
     /// Whether there is any.
@@ -286,24 +314,29 @@ impl FleetPurges {
 
     /// All of them, to be told after a restart.
     pub fn untold(&self) -> Vec<Covers> {
-        self.own.lock().untold.iter().cloned().collect()
+        let own = self.own.lock();
+        own.untold
+            .iter()
+            .map(|purge| purge.covers.clone())
+            .collect()
     }
 
     /// The next one, as an entry of the log.
-    pub fn next_untold(&self) -> Option<(Covers, Vec<u8>)> {
-        let covers = self.own.lock().untold.front().cloned()?;
-        let entry = [&self.origin[..], &covers.encode()].concat();
-        Some((covers, entry))
+    pub fn next_untold(&self) -> Option<(Purge, Vec<u8>)> {
+        let purge = self.own.lock().untold.front().cloned()?;
+        let id = purge.id.to_le_bytes();
+        let entry = [&self.origin[..], &id, &purge.covers.encode()].concat();
+        Some((purge, entry))
     }
 
     /// The log has it under this number.
-    pub fn told(&self, covers: &Covers, number: u64) {
+    pub fn told(&self, purge: Purge, number: u64) {
         let mut own = self.own.lock();
         // It may have become a part of one of everything meanwhile.
-        if own.untold.front() == Some(covers) {
+        if own.untold.front() == Some(&purge) {
             own.untold.pop_front();
         }
-        own.told.push_back((number, covers.clone(), Instant::now()));
+        own.told.push_back((number, purge, Instant::now()));
         if own.told.len() > TOLD_MAX {
             own.told.pop_front();
         }
@@ -313,10 +346,10 @@ impl FleetPurges {
     pub fn tell_again(&self, last: u64) {
         let mut own = self.own.lock();
         let Own { untold, told, .. } = &mut *own;
-        told.retain(|(number, covers, at)| {
+        told.retain(|(number, purge, at)| {
             let lost = *number > last;
             if lost && at.elapsed() < TOLD_KEPT {
-                untold.push_back(covers.clone());
+                untold.push_back(purge.clone());
             }
             !lost
         });
@@ -324,9 +357,10 @@ impl FleetPurges {
 
     /// Reads an entry of the log.
     pub fn read(&self, entry: &[u8]) -> Entry {
-        let Some((origin, covers)) = entry.split_at_checked(ORIGIN) else {
+        let Some((front, covers)) = entry.split_at_checked(ORIGIN + ID) else {
             return Entry::Others(Covers::All);
         };
+        let origin = front.get(..ORIGIN).unwrap_or_default();
         let covers = Covers::decode(covers).unwrap_or(Covers::All);
         match origin == self.origin {
             true => Entry::Own(covers),

@@ -9,15 +9,16 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Shared;
 use super::client::engine::Log;
 use super::client::trouble::Trouble;
-use super::purges::{Entry, GoesOn, KEPT_MAX, UnderWay, log_id};
+use super::purges::{Entry, GoesOn, KEPT_MAX, TOLD_KEPT, UnderWay, log_id};
 use crate::metrics::shared::{Direction, Operation};
 use crate::store::Store;
 use crate::store::purge::{Covers, TooMany};
 
 /// A purge reaches every replica within this, and a round trip.
 const EVERY: Duration = Duration::from_millis(200);
-/// A replica that has not looked for longer does not know what a log that was lost had in it.
-const ALONE_MAX: Duration = Duration::from_secs(5);
+/// A replica that has not looked for longer does not know what a log that was lost had in it. After less the
+/// others tell it again, who remember for twice as long what they told.
+const ALONE_MAX: Duration = Duration::from_secs(TOLD_KEPT.as_secs() / 2);
 /// Purges that are carried out one by one after a time away.
 const CARRIED_OUT_MAX: usize = 100;
 /// Between attempts to write down how far they are carried out.
@@ -126,7 +127,7 @@ async fn begin_anew(
     if all {
         carry_out(store, Covers::All).await?;
     }
-    shared.purges.begin(id, oldest(&log));
+    shared.purges.begin(id, oldest(&log), !all);
     go_on(shared, store, log).await
 }
 
@@ -154,11 +155,11 @@ async fn read(shared: &Shared, number: u64) -> Result<Log, Trouble> {
 async fn tell(shared: &Shared) -> Result<(), Trouble> {
     let mut outcome = Ok(());
     let mut told = false;
-    while let Some((covers, entry)) = shared.purges.next_untold() {
+    while let Some((purge, entry)) = shared.purges.next_untold() {
         let log = shared.names.purges();
         let append = shared.engine.log_append(&log, &entry, KEPT_MAX);
         match shared.timed(Operation::Purges, append).await {
-            Ok(number) => shared.purges.told(&covers, number),
+            Ok(number) => shared.purges.told(purge, number),
             Err(why) => {
                 outcome = Err(why);
                 break;
@@ -211,7 +212,7 @@ async fn begin(
         carry_out(store, Covers::All).await?;
     }
     let _known = note(shared, &log);
-    shared.purges.begin(id, oldest);
+    shared.purges.begin(id, oldest, false);
     for (number, entry) in log.entries {
         let covers = shared.purges.read(&entry).covers();
         if number > from {

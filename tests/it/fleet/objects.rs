@@ -146,6 +146,32 @@ async fn without_the_shared_tier_cold_answers_are_still_there() {
 }
 
 #[tokio::test]
+async fn a_server_that_comes_back_empty_costs_nothing_that_lies_elsewhere() {
+    let origin = origin().start().await;
+    let (mut redis, bucket) = (Redis::start().await, Bucket::start().await);
+    let fleet = fleet_of(2, || cold(&origin, &[redis.node()], &bucket)).await;
+    let (stays, purged) = (chat("stays"), messages("purged before", false));
+    for ask in [&stays, &purged] {
+        fleet[0].ask(ask).await.is(200, "miss");
+    }
+    kept(&bucket, 2).await;
+    crate::operating::purge(&fleet[0], &json!({"model": "claude-sonnet-4-5"})).await;
+    is_gone(ms(10_000), &fleet[1], &purged).await;
+    redis.kill();
+    redis.start_again().await;
+    for replica in &fleet {
+        joined(replica).await;
+    }
+    sharing(&fleet[0], &fleet[1]).await;
+    assert_eq!(fleet[0].ask(&stays).await.is(200, "hit").call(), 1);
+    assert_eq!(fleet[1].ask(&stays).await.is(200, "hit").call(), 1);
+    assert_eq!(cold_hits(&fleet[1]).await, 1.0);
+    for replica in &fleet {
+        assert!(!serves(replica, &purged).await);
+    }
+}
+
+#[tokio::test]
 async fn nothing_purged_comes_out_of_the_bucket() {
     let origin = origin().start().await;
     let (redis, bucket) = (Redis::start().await, Bucket::start().await);

@@ -103,11 +103,11 @@ async fn all_operations(engine: &Engine, tag: &str) {
     engine.log_rename(&log, b"first", b"third").await.unwrap();
     assert_eq!(since(0).await.name.unwrap(), "third");
     for number in 1..=12 {
-        // Entries may be the same, and any bytes.
-        assert_eq!(
-            engine.log_append(&log, b"same:\0\xff", 10).await.unwrap(),
-            number
-        );
+        // Entries may be any bytes; one that is there keeps its number.
+        let entry = entry_of(number);
+        for _ in 0..2 {
+            assert_eq!(engine.log_append(&log, &entry, 10).await.unwrap(), number);
+        }
     }
     let Log { last, entries, .. } = since(9).await;
     assert_eq!(last, 12);
@@ -118,7 +118,7 @@ async fn all_operations(engine: &Engine, tag: &str) {
     assert!(
         entries
             .iter()
-            .all(|(_, entry)| entry == &b"same:\0\xff"[..])
+            .all(|(number, entry)| entry == &entry_of(*number)[..])
     );
     assert_eq!(since(0).await.entries.first().unwrap().0, 3);
     let Log { last, entries, .. } = since(12).await;
@@ -126,14 +126,18 @@ async fn all_operations(engine: &Engine, tag: &str) {
     // The counter alone is evicted.
     engine.delete(&[[&log[..], b":n"].concat()]).await.unwrap();
     assert_eq!(engine.log_append(&log, b"after", 10).await.unwrap(), 13);
-    assert_eq!(engine.log_append(&log, b"after", 10).await.unwrap(), 14);
-    for _ in 0..LOG_READ_MAX {
+    assert_eq!(engine.log_append(&log, b"and after", 10).await.unwrap(), 14);
+    for number in 0..LOG_READ_MAX {
         engine
-            .log_append(&log, b"e", 2 * LOG_READ_MAX)
+            .log_append(&log, &entry_of(number as u64), 2 * LOG_READ_MAX)
             .await
             .unwrap();
     }
     assert_eq!(since(0).await.entries.len(), LOG_READ_MAX);
+}
+
+fn entry_of(number: u64) -> Vec<u8> {
+    format!("{number:04}:\0\u{ff}").into_bytes()
 }
 
 #[tokio::test]

@@ -6,9 +6,13 @@ pub const RENEW: &str = "if redis.call('GET',KEYS[1])==ARGV[1] then \
 /// Ends a lease that is still ours.
 pub const END: &str = "if redis.call('GET',KEYS[1])==ARGV[1] then \
      return redis.call('DEL',KEYS[1]) end return 0";
-/// Numbers an entry and keeps the newest. A counter that was evicted goes on where the log ends.
-/// Members of a sorted set are distinct, hence the number in front.
-pub const LOG_APPEND: &str = "local n=redis.call('INCR',KEYS[2]) \
+/// Numbers an entry and keeps the newest. One that is among the newest 64 already, of an attempt whose answer
+/// came too late, keeps its number. A counter that was evicted goes on where the log ends. Members of a
+/// sorted set are distinct, hence the number in front.
+pub const LOG_APPEND: &str = "local e=':'..ARGV[1] \
+     for _,m in ipairs(redis.call('ZREVRANGE',KEYS[1],0,63)) do \
+     if #m>#e and string.sub(m,-#e)==e then return tonumber(string.match(m,'^%d+')) end end \
+     local n=redis.call('INCR',KEYS[2]) \
      local l=redis.call('ZREVRANGE',KEYS[1],0,0,'WITHSCORES') \
      if l[2] and tonumber(l[2])>=n then n=tonumber(l[2])+1 \
      redis.call('SET',KEYS[2],string.format('%.0f',n)) end \

@@ -13,7 +13,7 @@ fn what_was_asked_before_a_purge_is_covered_and_what_came_later_is_not() {
     let purges = FleetPurges::default();
     assert_eq!(purges.generation_of(5), None);
     assert!(covered(&purges, 0));
-    purges.begin(3, 0);
+    purges.begin(3, 0, false);
     assert_eq!(purges.generation_of(5), None);
     purges.reached(5);
     let before = purges.generation_of(5).unwrap();
@@ -32,7 +32,7 @@ fn what_was_asked_before_a_purge_is_covered_and_what_came_later_is_not() {
 #[test]
 fn what_is_being_purged_is_covered() {
     let purges = FleetPurges::default();
-    purges.begin(3, 0);
+    purges.begin(3, 0, false);
     purges.reached(5);
     let before = purges.generation_of(5).unwrap();
     let under_way = purges.under_way(&Covers::Model("m".into()));
@@ -44,18 +44,58 @@ fn what_is_being_purged_is_covered() {
 #[test]
 fn what_another_log_says_is_not_believed() {
     let purges = FleetPurges::default();
-    purges.begin(3, 0);
+    purges.begin(3, 0, false);
     purges.reached(0);
     let generation = purges.generation_of(0).unwrap();
-    purges.begin(4, 0);
+    purges.begin(4, 0, false);
     purges.reached(0);
     assert!(covered(&purges, generation));
 }
 
 #[test]
+fn who_was_in_step_with_a_log_that_was_lost_knows_what_it_said() {
+    let purges = FleetPurges::default();
+    purges.begin(3, 0, false);
+    purges.reached(0);
+    let first = purges.generation_of(0).unwrap();
+    purges.carried_out(1, Covers::Model("m".into()), b"");
+    purges.reached(1);
+    let second = purges.generation_of(1).unwrap();
+    purges.begin(4, 0, true);
+    purges.reached(1);
+    assert!(covered(&purges, first));
+    assert!(!covered(&purges, second));
+    // And so over several of them, each with a purge that is about something else.
+    for id in 5..=7 {
+        purges.carried_out(1, Covers::Model("another".into()), b"");
+        purges.begin(id, 0, true);
+        purges.reached(1);
+        assert!(covered(&purges, first));
+        assert!(!covered(&purges, second), "{id}");
+    }
+    // What the next logs say counts.
+    let other = FleetPurges::default();
+    other.begin(3, 0, false);
+    other.reached(0);
+    other.begin(4, 0, true);
+    other.reached(0);
+    assert!(!covered(&other, first));
+    other.carried_out(1, Covers::Model("m".into()), b"");
+    assert!(covered(&other, first));
+    other.begin(5, 0, true);
+    assert!(covered(&other, first));
+    // Logs without number are not remembered, and neither is one that something was missed of.
+    purges.begin(8, 0, true);
+    assert!(covered(&purges, second));
+    other.begin(6, 0, false);
+    let of_five = 5u64 << 32;
+    assert!(covered(&other, of_five));
+}
+
+#[test]
 fn what_is_older_than_all_that_is_remembered_is_not_used() {
     let purges = FleetPurges::default();
-    purges.begin(3, 0);
+    purges.begin(3, 0, false);
     purges.reached(0);
     let generation = purges.generation_of(0).unwrap();
     for number in 1..=KEPT_MAX as u64 {
@@ -70,13 +110,13 @@ fn what_is_older_than_all_that_is_remembered_is_not_used() {
 fn an_own_purge_is_told_until_the_log_has_it_and_again_if_it_is_lost() {
     let purges = FleetPurges::default();
     purges.tell(Covers::Model("m".into()));
-    let (covers, entry) = purges.next_untold().unwrap();
+    let (purge, entry) = purges.next_untold().unwrap();
     assert!(matches!(purges.read(&entry), Entry::Own(Covers::Model(_))));
     assert!(matches!(
         FleetPurges::default().read(&entry),
         Entry::Others(Covers::Model(_))
     ));
-    purges.told(&covers, 4);
+    purges.told(purge, 4);
     assert!(!purges.has_untold());
     purges.tell_again(4);
     assert!(!purges.has_untold());
@@ -97,7 +137,7 @@ fn a_log_that_is_not_what_it_was_is_noticed() {
             entries: entries.collect(),
         }
     };
-    purges.begin(3, 4);
+    purges.begin(3, 4, false);
     assert_eq!(purges.goes_on(&mut log(4, &[])), GoesOn::Yes);
     assert_eq!(purges.goes_on(&mut log(6, &[])), GoesOn::Gap);
     assert_eq!(purges.goes_on(&mut log(3, &[])), GoesOn::SetBack);
@@ -125,14 +165,14 @@ fn too_many_that_wait_become_one_of_everything() {
     for _ in 0..=UNTOLD_MAX {
         purges.tell(Covers::Tenant([1; 8]));
     }
-    let (covers, _) = purges.next_untold().unwrap();
-    assert_eq!(covers, Covers::All);
+    let (purge, _) = purges.next_untold().unwrap();
+    assert!(purge.covers == Covers::All);
 }
 
 #[test]
 fn what_is_not_understood_covers_everything() {
     let purges = FleetPurges::default();
-    for entry in [&b""[..], b"short", b"12345678\x09"] {
+    for entry in [&b""[..], b"short", b"1234567812345678\x09"] {
         assert!(matches!(purges.read(entry), Entry::Others(Covers::All)));
     }
 }
