@@ -15,6 +15,7 @@ mod purging;
 mod sharing;
 mod stateless;
 mod streaming;
+mod tls;
 
 /// A deadline for stories that are not about time: what is late on a busy machine is a miss by
 /// right, and would be taken for one that is wrong.

@@ -30,6 +30,7 @@ fn options(nodes: Vec<String>, mode: Mode) -> Options {
         mode,
         tls: false,
         ca_file: None,
+        identity: None,
         username: None,
         password: None,
         read_replicas: false,
