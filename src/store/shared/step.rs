@@ -127,6 +127,8 @@ async fn begin_anew(
     if all {
         blocking(move || purge(store, Covers::All)).await?;
     }
+    // Before the log counts: what it says would not be known for a moment.
+    let _known = note(shared, &log);
     shared.purges.begin(id, oldest(&log));
     // Nothing of this log has been reached, also if it says nothing.
     shared.written_down.store(false, Relaxed);
