@@ -30,6 +30,7 @@ use crate::proxy::question::Questions;
 use crate::proxy::{LlmProxy, ProxyOptions};
 use crate::route::Router;
 use crate::store::shared::SharedOptions;
+use crate::store::shared::client::engine::Engine;
 use crate::store::shared::client::options as client;
 use crate::store::{Store, StoreError, StoreOptions};
 use crate::trace::Traces;
@@ -80,6 +81,9 @@ pub fn check(config: &Config) -> Result<(), ServerError> {
     build_upstreams(config)?;
     if let Some(tls) = &config.server.tls {
         tls_settings(tls)?;
+    }
+    if let Some(shared) = &config.shared {
+        Engine::new(&client_options(shared)).map_err(StoreError::from)?;
     }
     Ok(())
 }

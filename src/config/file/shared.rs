@@ -28,7 +28,7 @@ pub struct Shared {
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "PathBuf")]
     pub ca_file: Option<PathBuf>,
-    /// PEM file with the certificate that is shown to servers which ask for one, and to sentinels. Needs
+    /// PEM file with the certificate for servers and sentinels that ask for one. Needs
     /// `key_file`, too. Absent: none is shown.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "PathBuf")]

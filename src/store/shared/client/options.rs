@@ -65,6 +65,6 @@ pub enum EngineError {
     #[error("{0}")]
     Nodes(&'static str),
     /// Authorities, certificate or key cannot be read or do not fit.
-    #[error("cannot prepare TLS for the shared tier: {0}")]
+    #[error("cannot prepare TLS: {0}")]
     Tls(std::io::Error),
 }
