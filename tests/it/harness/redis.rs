@@ -272,7 +272,8 @@ fn spawn(options: &BTreeMap<String, String>, is_sentinel: bool) -> Child {
         command.arg(file).arg("--sentinel");
     }
     for (name, value) in options {
-        command.arg(format!("--{name}")).arg(value);
+        // Older servers take two words for one, if they come as one.
+        command.arg(format!("--{name}")).args(value.split(' '));
     }
     command
         .stdin(Stdio::null())
