@@ -264,6 +264,8 @@ pub struct Shared {
     /// PEM, for `tls` only, and readable when the configuration was loaded; `None`: the authorities of
     /// the system.
     pub ca_file: Option<PathBuf>,
+    /// For `tls` only: who we are, for servers that ask.
+    pub identity: Option<Tls>,
     /// Only with a password; `None`: the default user.
     pub username: Option<String>,
     /// `None`: none is sent.

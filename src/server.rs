@@ -29,6 +29,7 @@ use crate::proxy::deadline::Deadline;
 use crate::proxy::question::Questions;
 use crate::proxy::{LlmProxy, ProxyOptions};
 use crate::route::Router;
+use crate::store::shared::Shared;
 use crate::store::{Store, StoreError};
 use crate::trace::Traces;
 use crate::upstream::Upstream;
@@ -80,6 +81,9 @@ pub fn check(config: &Config) -> Result<(), ServerError> {
     build_upstreams(config)?;
     if let Some(tls) = &config.server.tls {
         tls_settings(tls)?;
+    }
+    if let Some(shared) = tiers::options(config).shared {
+        Shared::new(shared, Arc::new(Metrics::new().map_err(setup)?)).map_err(StoreError::from)?;
     }
     Ok(())
 }

@@ -81,6 +81,10 @@ fn client_options(shared: &config::Shared) -> client::Options {
         },
         tls: shared.tls,
         ca_file: shared.ca_file.clone(),
+        identity: shared.identity.as_ref().map(|tls| client::Identity {
+            certificate: tls.cert.clone(),
+            key: tls.key.clone(),
+        }),
         username: shared.username.clone(),
         password: secret(&shared.password),
         read_replicas: shared.read_replicas,

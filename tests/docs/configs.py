@@ -19,7 +19,7 @@ except yaml.YAMLError as error:
 """
 # As close as `chace` to `cache`, and not as close as `services` (of compose) to `server`.
 TYPING_SLIP = 0.79
-FILES = re.compile(r"\b(api_key_file|ca_file|cert|key):\s*([^\s,}#]+)")
+FILES = re.compile(r"\b(api_key_file|ca_file|cert_file|key_file|cert|key):\s*([^\s,}#]+)")
 VARIABLES = re.compile(r"\b(?:api_key_env|admin_token_env|(?:sentinel_)?password_env):\s*([A-Za-z_]\w*)")
 
 
@@ -44,7 +44,7 @@ def is_configuration(keys):
 def check_configuration(block, directory):
     text = block.text
     environment = os.environ | {name: "as long as a secret" for name in VARIABLES.findall(text)}
-    if re.search(r"\b(cert|ca_file):", text):
+    if re.search(r"\b(cert|ca_file|cert_file):", text):
         subject = ["-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "cert.pem"]
         run(
             ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject],
@@ -52,7 +52,8 @@ def check_configuration(block, directory):
             check=True,
         )
     (directory / "secret").write_text("test")
-    ours = {"api_key_file": "secret", "ca_file": "cert.pem", "cert": "cert.pem", "key": "key.pem"}
+    certificates = dict.fromkeys(["ca_file", "cert_file", "cert"], "cert.pem")
+    ours = certificates | {"key_file": "key.pem", "key": "key.pem", "api_key_file": "secret"}
     text = FILES.sub(lambda match: f"{match[1]}: {ours[match[1]]}", text)
     (directory / "block.yaml").write_text(text)
     done = server("check", "--config", "block.yaml", cwd=directory, env=environment)

@@ -56,6 +56,27 @@ async fn the_file_can_be_named_before_the_command() {
     assert!(check.stderr.contains("none.yaml"), "{check:?}");
 }
 
+/// What is found by whoever uses the files, not by whoever reads the configuration.
+#[tokio::test]
+async fn check_finds_a_key_that_is_not_the_certificates() {
+    let dir = TempDir::new().unwrap();
+    Identity::new().write(dir.path());
+    std::fs::write(dir.path().join("other.pem"), Identity::new().key).unwrap();
+    for (key, code) in [("key.pem", 0), ("other.pem", 64)] {
+        let yaml = format!(
+            "upstreams: [{{name: a, url: 'http://127.0.0.1:1'}}]\nshared: {{nodes: '127.0.0.1:1', tls: on, \
+             ca_file: authority.pem, cert_file: certificate.pem, key_file: {key}}}\n"
+        );
+        std::fs::write(dir.path().join("c.yaml"), yaml).unwrap();
+        let check = command(dir.path(), &["check", "--config", "c.yaml"], &[]).await;
+        assert_eq!(check.code, Some(code), "{check:?}");
+        let is_said = check
+            .stderr
+            .contains("shared: cannot prepare TLS: certificate.pem: ");
+        assert_eq!(is_said, code != 0, "{check:?}");
+    }
+}
+
 #[tokio::test]
 async fn check_accepts_the_shipped_file() {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/llm-cache-server.yaml");

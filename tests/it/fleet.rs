@@ -20,6 +20,7 @@ mod stale;
 mod stateless;
 mod streaming;
 mod texts;
+mod tls;
 
 /// A deadline for stories that are not about time: what is late on a busy machine is a miss by
 /// right, and would be taken for one that is wrong.

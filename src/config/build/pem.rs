@@ -38,6 +38,11 @@ pub fn certificates(file: &FilePath) -> Result<(), String> {
     holds(file, CERT_LABELS)
 }
 
+/// Whether a file holds a private key; if not, why.
+pub fn private_key(file: &FilePath) -> Result<(), String> {
+    holds(file, KEY_LABELS)
+}
+
 fn holds(file: &FilePath, labels: &[&str]) -> Result<(), String> {
     let name = file.display();
     let text = secret::read(file, PEM_BYTES_MAX)

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
+use std::path::{Path as FilePath, PathBuf};
 
 use super::super::error::Problems;
 use super::super::file;
 use super::super::path::Path;
 use super::super::units::{Bytes, Span};
-use super::super::{Shared, SharedMode};
+use super::super::{Shared, SharedMode, Tls};
 use super::{in_memory, pem, positive, secret, sized};
 
 /// Whoever has more names some of them: they tell about the others.
@@ -46,11 +47,14 @@ pub fn build(
     };
     let own = password("password_env", &file.password_env);
     let sentinels = password("sentinel_password_env", &file.sentinel_password_env);
-    if let Some(authorities) = &file.ca_file
-        && let Err(message) = pem::certificates(authorities)
-    {
-        problems.report(&path("ca_file"), message);
-    }
+    let mut check = |key, file: &Option<PathBuf>, holds: fn(&FilePath) -> Result<(), String>| {
+        if let Some(Err(message)) = file.as_deref().map(holds) {
+            problems.report(&path(key), message);
+        }
+    };
+    check("ca_file", &file.ca_file, pem::certificates);
+    check("cert_file", &file.cert_file, pem::certificates);
+    check("key_file", &file.key_file, pem::private_key);
     Some(Shared {
         nodes,
         mode: match &file.sentinel {
@@ -64,6 +68,13 @@ pub fn build(
         },
         tls: file.tls.0,
         ca_file: file.ca_file.clone(),
+        identity: match (&file.cert_file, &file.key_file) {
+            (Some(cert), Some(key)) => Some(Tls {
+                cert: cert.clone(),
+                key: key.clone(),
+            }),
+            _ => None,
+        },
         username: file.username.clone(),
         password: own,
         read_replicas: file.read_replicas.0,
@@ -129,6 +140,7 @@ fn contradictions(file: &file::Shared, problems: &mut Problems) {
     let blank = |text: &Option<String>| text.as_ref().is_some_and(|text| text.trim().is_empty());
     let without =
         |name: &Option<String>, password: &Option<String>| name.is_some() && password.is_none();
+    let only_tls = "is used only with `tls: on`: remove it, or switch TLS on";
     let only_sentinel = "is used only with `sentinel`: remove it, or name the master";
     let no_password = "is sent together with a password only: say which variable holds it";
     let checks = [
@@ -142,10 +154,18 @@ fn contradictions(file: &file::Shared, problems: &mut Problems) {
             "sentinel",
             "is empty: the name of the master, such as mymaster",
         ),
+        (file.ca_file.is_some() && !tls, "ca_file", only_tls),
+        (file.cert_file.is_some() && !tls, "cert_file", only_tls),
+        (file.key_file.is_some() && !tls, "key_file", only_tls),
         (
-            file.ca_file.is_some() && !tls,
-            "ca_file",
-            "is used only with `tls: on`: remove it, or switch TLS on",
+            tls && file.cert_file.is_some() && file.key_file.is_none(),
+            "cert_file",
+            "is of no use without its key: say where that is with `key_file`",
+        ),
+        (
+            tls && file.key_file.is_some() && file.cert_file.is_none(),
+            "key_file",
+            "is of no use without its certificate: say where that is with `cert_file`",
         ),
         (
             file.read_replicas.0 && !cluster,

@@ -28,6 +28,15 @@ pub struct Shared {
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "PathBuf")]
     pub ca_file: Option<PathBuf>,
+    /// PEM file with the certificate for servers and sentinels that ask for one. Needs
+    /// `key_file`, too. Absent: none is shown.
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "PathBuf")]
+    pub cert_file: Option<PathBuf>,
+    /// PEM file with the private key of `cert_file`, not encrypted.
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "PathBuf")]
+    pub key_file: Option<PathBuf>,
     /// User of the server's ACL. Absent: the default user.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
@@ -68,6 +77,8 @@ impl Default for Shared {
             sentinel: None,
             tls: OnOff(false),
             ca_file: None,
+            cert_file: None,
+            key_file: None,
             username: None,
             password_env: None,
             sentinel_username: None,

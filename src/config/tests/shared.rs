@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{Shared, SharedMode, load_for_tools};
+use super::super::{Shared, SharedMode, Tls, load_for_tools};
 use super::*;
 
 fn file(keys: &str) -> String {
@@ -41,6 +41,7 @@ fn without_nodes_there_is_no_shared_tier() {
         "shared: {cluster: on, read_replicas: on, deadline: 5ms}\n",
         // What is switched off needs no secrets and files.
         "shared: {tls: on, ca_file: /not/there, username: a, password_env: NOT_THERE}\n",
+        "shared: {tls: on, cert_file: /not/there, key_file: /not/there}\n",
     ] {
         assert_eq!(good(&format!("{SHORTEST}{yaml}"), &[]).shared, None);
     }
@@ -55,6 +56,7 @@ fn one_node_is_enough_and_the_rest_has_defaults() {
         mode: SharedMode::Single,
         tls: false,
         ca_file: None,
+        identity: None,
         username: None,
         password: None,
         read_replicas: false,
@@ -76,14 +78,25 @@ fn every_key_is_read() {
         "ca.pem",
         "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
     );
+    let certificate = scratch.file(
+        "cert.pem",
+        "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+    );
+    let key = scratch.file(
+        "key.pem",
+        "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n",
+    );
     let secrets = [("OWN", "p\u{e4}ss word"), ("SENTINELS", "other")];
     let secret = |name: &str| good(&file("nodes: a:1, password_env: X"), &[("X", name)]);
     let secret = |name: &str| secret(name).shared.unwrap().password;
     let keys = format!(
-        "nodes: [a:26379, b:26379], sentinel: mymaster, tls: on, ca_file: {}, username: cache, \
+        "nodes: [a:26379, b:26379], sentinel: mymaster, tls: on, ca_file: {}, cert_file: {}, \
+         key_file: {}, username: cache, \
          password_env: OWN, sentinel_username: watch, sentinel_password_env: SENTINELS, prefix: 'x:', \
          deadline: 5ms, single_flight: off, write_queue_bytes_max: 1MiB",
-        authorities.display()
+        authorities.display(),
+        certificate.display(),
+        key.display()
     );
     let expected = Shared {
         nodes: vec!["a:26379".to_owned(), "b:26379".to_owned()],
@@ -94,6 +107,10 @@ fn every_key_is_read() {
         },
         tls: true,
         ca_file: Some(authorities),
+        identity: Some(Tls {
+            cert: certificate,
+            key,
+        }),
         username: Some("cache".to_owned()),
         password: secret("p\u{e4}ss word"),
         read_replicas: false,
@@ -269,6 +286,51 @@ fn what_does_not_go_together_is_refused() {
     ] {
         refused(keys, &variables, &[(key, words)]);
     }
+}
+
+/// A certificate and a key are no use without each other, and without TLS.
+#[test]
+fn a_certificate_comes_with_its_key_and_with_tls() {
+    let scratch = Scratch::new();
+    let pem = |name: &str, label: &str| {
+        let text = format!("-----BEGIN {label}-----\nMIIB\n-----END {label}-----\n");
+        scratch.file(name, text).display().to_string()
+    };
+    let cert = pem("cert.pem", "CERTIFICATE");
+    let key = pem("key.pem", "EC PRIVATE KEY");
+    let locked = pem("locked.pem", "ENCRYPTED PRIVATE KEY");
+    let only_tls = "only with `tls: on`";
+    for (keys, expected) in [
+        (
+            format!("cert_file: {cert}, key_file: {key}"),
+            vec![("cert_file", only_tls), ("key_file", only_tls)],
+        ),
+        (
+            format!("tls: on, cert_file: {cert}"),
+            vec![("cert_file", "`key_file`")],
+        ),
+        (
+            format!("tls: on, key_file: {key}"),
+            vec![("key_file", "`cert_file`")],
+        ),
+        (
+            format!("tls: on, cert_file: {key}, key_file: {cert}"),
+            vec![
+                ("cert_file", "no PEM block `CERTIFICATE`"),
+                ("key_file", "no PEM block `PRIVATE KEY`"),
+            ],
+        ),
+        (
+            format!("tls: on, cert_file: /not/there, key_file: {locked}"),
+            vec![("cert_file", "No such file"), ("key_file", "is encrypted")],
+        ),
+    ] {
+        refused(&format!("nodes: a:1, {keys}"), &[], &expected);
+    }
+    let yaml = format!("{SHORTEST}shared:\n  nodes: a:1\n  tls: on\n  key_file: {key}\n");
+    let line = yaml.lines().count();
+    let place = format!("{line}:13 shared.key_file");
+    bad(&yaml, &[], &[(&place, "`cert_file`")]);
 }
 
 #[test]

@@ -155,6 +155,8 @@ fn every_key() -> Value {
     file.shared = Some(Shared {
         sentinel: Some("l".into()),
         ca_file: Some("m".into()),
+        cert_file: Some("r".into()),
+        key_file: Some("s".into()),
         username: Some("n".into()),
         password_env: Some("o".into()),
         sentinel_username: Some("p".into()),
@@ -217,7 +219,7 @@ fn schema_and_shipped_file_know_every_key() {
     let schema = schema();
     let mut keys = Vec::new();
     described(&every_key(), &schema, &schema, &mut keys);
-    assert_eq!(keys.len(), 94);
+    assert_eq!(keys.len(), 96);
     for key in keys {
         assert!(
             DEFAULT_YAML.contains(&format!("{key}: "))

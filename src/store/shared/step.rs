@@ -127,6 +127,8 @@ async fn begin_anew(
     if all {
         carry_out(store, Covers::All).await?;
     }
+    // Before the log counts: what it says would not be known for a moment.
+    let _known = note(shared, &log);
     shared.purges.begin(id, oldest(&log), !all);
     go_on(shared, store, log).await
 }

@@ -36,7 +36,12 @@ async fn known_everywhere(fleet: &[Proxy], ask: &Ask) -> Answer {
 async fn is_asked_anew(fleet: &[Proxy], origin: &Origin, ask: &Ask) {
     let calls = origin.count();
     for replica in fleet {
-        assert!(!serves(replica, ask).await, "a purged answer is back");
+        let is_back = serves(replica, ask).await;
+        assert!(
+            !is_back,
+            "a purged answer is back: {}",
+            replica.process.output()
+        );
     }
     for replica in fleet {
         let answer = replica.ask(ask).await;

@@ -45,7 +45,7 @@ pub use raw_origin::{Act, raw_origin, until_close};
 pub use redis::{Redis, RedisCluster};
 pub use reply::{Call, Reply, error_object};
 pub use resp::Resp;
-pub use tls::Identity;
+pub use tls::{Identity, PemFiles};
 
 use std::time::Duration;
 

@@ -9,18 +9,37 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::gate::within;
+use super::h1::Socket;
 use super::port::Port;
 use super::resp::{self, Resp};
+use super::tls::Identity;
+
+mod cluster;
+
+pub use cluster::RedisCluster;
 
 /// How long a server may take to come up, a cluster to agree.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// A server that hangs does not hold a test up.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// What every stored answer begins with.
 const MAGIC: &[u8] = b"LLMS";
+
+/// How a server is started.
+#[derive(Default)]
+pub struct Plan<'a> {
+    /// Of redis.conf, beside or in the place of those that all have.
+    pub options: &'a [(&'a str, &'a str)],
+    /// With an identity it speaks TLS and nothing else.
+    pub identity: Option<&'a Identity>,
+    /// Without one it is any.
+    pub port: Option<Port>,
+    /// For a sentinel: what it calls the master, and the port of that.
+    pub watched: Option<(&'a str, u16)>,
+}
 
 /// A server. It is killed when this is dropped, and only it.
 pub struct Redis {
@@ -28,47 +47,34 @@ pub struct Redis {
     dir: TempDir,
     pub port: u16,
     options: BTreeMap<String, String>,
+    is_sentinel: bool,
+    identity: Option<Identity>,
     _ports: Vec<Port>,
 }
 
 impl Redis {
     /// One node with nothing special.
     pub async fn start() -> Self {
-        Self::start_on(Port::free()).await
+        Plan::default().start().await
     }
 
     /// One node on this port.
     pub async fn start_on(port: Port) -> Self {
-        Self::launch(port, &[], Vec::new()).await
+        let port = Some(port);
+        let plan = Plan {
+            port,
+            ..Plan::default()
+        };
+        plan.start().await
     }
 
-    async fn launch(port: Port, options: &[(&str, &str)], mut ports: Vec<Port>) -> Self {
-        let dir = TempDir::new().unwrap();
-        let mut all = BTreeMap::from([
-            ("port".to_owned(), port.number.to_string()),
-            ("dir".to_owned(), dir.path().display().to_string()),
-        ]);
-        let plain = [
-            ("bind", "127.0.0.1"),
-            ("logfile", "log"),
-            ("save", ""),
-            ("appendonly", "no"),
-            ("daemonize", "no"),
-        ];
-        for (name, value) in plain.iter().chain(options) {
-            all.insert(name.to_string(), value.to_string());
-        }
-        let number = port.number;
-        ports.push(port);
-        let mut redis = Self {
-            child: spawn(&all),
-            dir,
-            port: number,
-            options: all,
-            _ports: ports,
+    /// One node with options of redis.conf.
+    pub async fn start_with(options: &[(&str, &str)]) -> Self {
+        let plan = Plan {
+            options,
+            ..Plan::default()
         };
-        redis.is_up().await;
-        redis
+        plan.start().await
     }
 
     async fn is_up(&mut self) {
@@ -78,10 +84,12 @@ impl Redis {
                 panic!("redis-server ended with {status}: {}", self.log());
             }
             let pong = self.try_ask(&["PING"]).await;
-            if pong == Ok(Resp::Bytes(b"PONG".into())) {
-                return;
+            match &pong {
+                Ok(Resp::Bytes(pong)) if pong == b"PONG" => return,
+                // As much as it says to who has no password.
+                Ok(Resp::Error(error)) if error.starts_with("NOAUTH") => return,
+                _ => assert!(began.elapsed() < PATIENCE, "{pong:?}; {}", self.log()),
             }
-            assert!(began.elapsed() < PATIENCE, "{pong:?}; {}", self.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -101,10 +109,19 @@ impl Redis {
     }
 
     async fn try_ask_bytes(&self, words: &[&[u8]]) -> Result<Resp, String> {
-        match timeout(ANSWER_WITHIN, resp::ask(self.port, words)).await {
+        let asking = async { resp::ask(self.connect().await?, words).await };
+        match timeout(ANSWER_WITHIN, asking).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("no answer".to_owned()),
+        }
+    }
+
+    async fn connect(&self) -> std::io::Result<Box<dyn Socket>> {
+        let addr = ([127, 0, 0, 1], self.port).into();
+        match &self.identity {
+            None => Ok(Box::new(TcpStream::connect(addr).await?)),
+            Some(identity) => Ok(identity.try_connect(addr, &[]).await?.0),
         }
     }
 
@@ -124,6 +141,11 @@ impl Redis {
     /// Asks whatever comes of it.
     pub async fn meddle(&self, words: &[&[u8]]) -> Result<Resp, String> {
         self.try_ask_bytes(words).await
+    }
+
+    /// A section of `INFO`.
+    pub async fn info(&self, section: &str) -> String {
+        self.ask(&["INFO", section]).await.text()
     }
 
     /// All keys here, whatever they hold.
@@ -155,7 +177,7 @@ impl Redis {
     /// Starts it again on the same port, empty; one of a cluster still knows its peers.
     pub async fn start_again(&mut self) {
         assert!(self.child.try_wait().unwrap().is_some(), "it still runs");
-        self.child = spawn(&self.options);
+        self.child = spawn(&self.options, self.is_sentinel);
         self.is_up().await;
     }
 }
@@ -168,11 +190,90 @@ impl Drop for Redis {
     }
 }
 
-fn spawn(options: &BTreeMap<String, String>) -> Child {
+impl Plan<'_> {
+    pub async fn start(self) -> Redis {
+        let port = self.port.unwrap_or_else(Port::free);
+        launch(port, self.options, Vec::new(), self.identity, self.watched).await
+    }
+}
+
+async fn launch(
+    port: Port,
+    options: &[(&str, &str)],
+    mut ports: Vec<Port>,
+    identity: Option<&Identity>,
+    watched: Option<(&str, u16)>,
+) -> Redis {
+    let dir = TempDir::new().unwrap();
+    let number = port.number.to_string();
+    let mut all = BTreeMap::new();
+    let mut set = |name: &str, value: &str| all.insert(name.to_owned(), value.to_owned());
+    set("bind", "127.0.0.1");
+    set("dir", &dir.path().display().to_string());
+    set("logfile", "log");
+    match identity {
+        None => set("port", &number),
+        Some(_) => set("port", "0"),
+    };
+    if let Some(identity) = identity {
+        set("tls-port", &number);
+        set("tls-auth-clients", "no");
+        set("tls-replication", "yes");
+        let files = identity.write(dir.path());
+        for (name, path) in [
+            ("tls-ca-cert-file", files.authority),
+            ("tls-cert-file", files.certificate),
+            ("tls-key-file", files.key),
+        ] {
+            set(name, &path.display().to_string());
+        }
+    }
+    match watched {
+        None => {
+            set("save", "");
+            set("appendonly", "no");
+            set("daemonize", "no");
+        }
+        Some((name, master)) => {
+            let path = dir.path().join("sentinel.conf");
+            let config = format!(
+                "sentinel monitor {name} 127.0.0.1 {master} 1\n\
+                 sentinel down-after-milliseconds {name} 500\n\
+                 sentinel failover-timeout {name} 2000\n"
+            );
+            std::fs::write(&path, config).unwrap();
+        }
+    }
+    for (name, value) in options {
+        set(name, value);
+    }
+    let number = port.number;
+    ports.push(port);
+    let is_sentinel = watched.is_some();
+    let mut redis = Redis {
+        child: spawn(&all, is_sentinel),
+        dir,
+        port: number,
+        options: all,
+        is_sentinel,
+        identity: identity.cloned(),
+        _ports: ports,
+    };
+    redis.is_up().await;
+    redis
+}
+
+fn spawn(options: &BTreeMap<String, String>, is_sentinel: bool) -> Child {
     let server = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
     let mut command = Command::new(&server);
+    if is_sentinel {
+        // It writes down in its file what it learns.
+        let file = format!("{}/sentinel.conf", options["dir"]);
+        command.arg(file).arg("--sentinel");
+    }
     for (name, value) in options {
-        command.arg(format!("--{name}")).arg(value);
+        // Older servers take two words for one, if they come as one.
+        command.arg(format!("--{name}")).args(value.split(' '));
     }
     command
         .stdin(Stdio::null())
@@ -185,117 +286,6 @@ fn spawn(options: &BTreeMap<String, String>) -> Child {
                  `scripts/setup.sh test` installs it"
             )
         })
-}
-
-/// A cluster on loopback. Slots that nobody serves do not stop the others.
-pub struct RedisCluster {
-    pub masters: Vec<Redis>,
-    pub replicas: Vec<Redis>,
-}
-
-impl RedisCluster {
-    /// Three masters.
-    pub async fn start() -> Self {
-        Self::launch(false).await
-    }
-
-    /// Three masters, each with a replica.
-    pub async fn with_replicas() -> Self {
-        Self::launch(true).await
-    }
-
-    async fn launch(with_replicas: bool) -> Self {
-        const MASTERS: usize = 3;
-        let count = if with_replicas { MASTERS * 2 } else { MASTERS };
-        let launches = (0..count).map(|_| async {
-            let bus = Port::free();
-            let number = bus.number.to_string();
-            let options = [
-                ("cluster-enabled", "yes"),
-                ("cluster-port", &number),
-                ("cluster-node-timeout", "1000"),
-                ("cluster-require-full-coverage", "no"),
-                ("cluster-replica-validity-factor", "0"),
-                ("repl-diskless-sync-delay", "0"),
-            ];
-            Redis::launch(Port::free(), &options, vec![bus]).await
-        });
-        let mut masters = futures_util::future::join_all(launches).await;
-        let replicas = masters.split_off(MASTERS);
-        let cluster = Self { masters, replicas };
-        cluster.join().await;
-        cluster
-    }
-
-    async fn join(&self) {
-        let masters = self.masters.len();
-        for (nth, node) in self.masters.iter().enumerate() {
-            let (from, to) = (nth * 16_384 / masters, (nth + 1) * 16_384 / masters - 1);
-            let (from, to) = (from.to_string(), to.to_string());
-            node.ask(&["CLUSTER", "ADDSLOTSRANGE", &from, &to]).await;
-        }
-        for (nth, node) in self.nodes().enumerate() {
-            let epoch = (nth + 1).to_string();
-            node.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &epoch]).await;
-        }
-        let first = &self.masters[0];
-        for node in self.nodes().skip(1) {
-            let (port, bus) = (node.port.to_string(), node.options["cluster-port"].clone());
-            first
-                .ask(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus])
-                .await;
-        }
-        let known = format!("cluster_known_nodes:{}\r", self.nodes().count());
-        for node in self.nodes() {
-            let knows = async || match node.ask(&["CLUSTER", "INFO"]).await.text() {
-                info if info.contains(&known) => Ok(()),
-                info => Err(info),
-            };
-            within(PATIENCE, "the nodes know each other", knows).await;
-        }
-        for (master, replica) in self.masters.iter().zip(&self.replicas) {
-            let id = master.ask(&["CLUSTER", "MYID"]).await.text();
-            let follows = async || match replica.try_ask(&["CLUSTER", "REPLICATE", &id]).await {
-                Ok(Resp::Bytes(_)) => Ok(()),
-                other => Err(format!("{other:?}")),
-            };
-            within(PATIENCE, "a replica knows its master", follows).await;
-        }
-        self.is_well().await;
-    }
-
-    /// Waits until every node finds that all is well and every replica is in step.
-    #[track_caller]
-    fn is_well(&self) -> impl Future<Output = ()> {
-        within(PATIENCE, "a cluster that is well", async || {
-            for node in self.nodes() {
-                let info = node.ask(&["CLUSTER", "INFO"]).await.text();
-                let nodes = node.ask(&["CLUSTER", "NODES"]).await.text();
-                let replicas = nodes.matches("slave ").count();
-                if !info.contains("cluster_state:ok")
-                    || !info.contains("cluster_slots_ok:16384")
-                    || replicas != self.replicas.len()
-                {
-                    return Err(format!("{info}\n{nodes}"));
-                }
-            }
-            for replica in &self.replicas {
-                let info = replica.ask(&["INFO", "replication"]).await.text();
-                if !info.contains("master_link_status:up") {
-                    return Err(info);
-                }
-            }
-            Ok(())
-        })
-    }
-
-    pub fn nodes(&self) -> impl Iterator<Item = &Redis> {
-        self.masters.iter().chain(&self.replicas)
-    }
-
-    pub fn node_names(&self) -> Vec<String> {
-        self.nodes().map(Redis::node).collect()
-    }
 }
 
 /// Keys of answers among all keys of these nodes, each with the node that has it.

@@ -3,7 +3,8 @@
 use std::io::{Error, ErrorKind, Result};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+
+use super::h1::Socket;
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,9 +40,8 @@ impl Resp {
     }
 }
 
-/// Asks the server on that port of 127.0.0.1, over a connection of its own.
-pub async fn ask(port: u16, words: &[&[u8]]) -> Result<Resp> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+/// Asks the server at the other end of a fresh connection.
+pub async fn ask(mut stream: Box<dyn Socket>, words: &[&[u8]]) -> Result<Resp> {
     let mut wire = format!("*{}\r\n", words.len()).into_bytes();
     for word in words {
         wire.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
@@ -49,10 +49,12 @@ pub async fn ask(port: u16, words: &[&[u8]]) -> Result<Resp> {
         wire.extend_from_slice(b"\r\n");
     }
     stream.write_all(&wire).await?;
+    // With TLS what is written may wait.
+    stream.flush().await?;
     read(&mut BufReader::new(stream)).await
 }
 
-async fn read(reader: &mut BufReader<TcpStream>) -> Result<Resp> {
+async fn read(reader: &mut BufReader<Box<dyn Socket>>) -> Result<Resp> {
     let mut line = String::new();
     reader.read_line(&mut line).await?;
     let Some(line) = line.strip_suffix("\r\n") else {

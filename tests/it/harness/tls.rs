@@ -1,9 +1,13 @@
 //! TLS for tests: an authority, a certificate for the loopback names, both ends.
 
+use std::io::Result;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
+};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -14,7 +18,8 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::gate::bounded;
 use super::h1::Socket;
 
-/// A certificate for `localhost` and 127.0.0.1 with its authority, all in PEM.
+/// A certificate, for `localhost` and 127.0.0.1 if nothing else is said, with its authority, all in
+/// PEM.
 #[derive(Debug, Clone)]
 pub struct Identity {
     pub authority: String,
@@ -22,17 +27,26 @@ pub struct Identity {
     pub key: String,
 }
 
+/// Where it is for who reads files.
+#[derive(Debug)]
+pub struct PemFiles {
+    pub authority: PathBuf,
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
 impl Identity {
     pub fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        Self::of(&["localhost", "127.0.0.1"])
+    }
+
+    /// For these names alone.
+    pub fn of(names: &[&str]) -> Self {
+        let mut authority = named("authority", &[]);
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let leaf = CertificateParams::new(names)
-            .unwrap()
-            .signed_by(&key, &issuer)
-            .unwrap();
+        let leaf = named("leaf", names).signed_by(&key, &issuer).unwrap();
         Self {
             authority: issuer.pem(),
             certificate: leaf.pem(),
@@ -40,10 +54,22 @@ impl Identity {
         }
     }
 
+    pub fn write(&self, dir: &Path) -> PemFiles {
+        let file = |name: &str, pem: &str| {
+            let path = dir.join(name);
+            std::fs::write(&path, pem).unwrap();
+            path
+        };
+        PemFiles {
+            authority: file("authority.pem", &self.authority),
+            certificate: file("certificate.pem", &self.certificate),
+            key: file("key.pem", &self.key),
+        }
+    }
+
     /// The server's end, offering these protocols by ALPN.
     pub fn acceptor(&self, alpn: &[&str]) -> TlsAcceptor {
-        let chain = vec![CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap()];
-        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        let (chain, key) = self.chain_and_key();
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -56,28 +82,53 @@ impl Identity {
 
     /// The client's end: a connection that trusts this authority, and what ALPN agreed on.
     pub async fn connect(&self, addr: SocketAddr, alpn: &[&str]) -> (Box<dyn Socket>, String) {
+        match bounded("a connection with TLS", self.try_connect(addr, alpn)).await {
+            Ok(connected) => connected,
+            Err(error) => panic!("no TLS with {addr}: {error}"),
+        }
+    }
+
+    /// The same where there may be none. The certificate is shown to who asks for one.
+    pub async fn try_connect(
+        &self,
+        addr: SocketAddr,
+        alpn: &[&str],
+    ) -> Result<(Box<dyn Socket>, String)> {
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_slice(self.authority.as_bytes()).unwrap())
             .unwrap();
+        let (chain, key) = self.chain_and_key();
         let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
-        let tcp = bounded("a connection", TcpStream::connect(addr))
-            .await
+            .with_client_auth_cert(chain, key)
             .unwrap();
-        tcp.set_nodelay(true).unwrap();
+        config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
+        let tcp = TcpStream::connect(addr).await?;
+        tcp.set_nodelay(true)?;
         let name = ServerName::try_from("localhost").unwrap();
-        let connecting = TlsConnector::from(Arc::new(config)).connect(name, tcp);
-        let stream = match bounded("the TLS handshake", connecting).await {
-            Ok(stream) => stream,
-            Err(error) => panic!("no TLS with {addr}: {error}"),
-        };
+        let stream = TlsConnector::from(Arc::new(config))
+            .connect(name, tcp)
+            .await?;
         let agreed = stream.get_ref().1.alpn_protocol().unwrap_or_default();
         let agreed = String::from_utf8_lossy(agreed).into_owned();
-        (Box::new(stream), agreed)
+        Ok((Box::new(stream), agreed))
     }
+
+    fn chain_and_key(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let chain = vec![CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        (chain, key)
+    }
+}
+
+/// The subject is not the issuer's: OpenSSL takes that for a certificate that signed itself.
+fn named(subject: &str, names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, subject);
+    params
 }

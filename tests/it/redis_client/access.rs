@@ -1,19 +1,10 @@
-//! Who may come in, and how: passwords, ACL users, TLS, sentinels, runtimes.
-
-use std::path::Path;
+//! Who may come in, and how: passwords, ACL users, sentinels, runtimes.
 
 use llm_cache_server::store::shared::client::engine::Engine;
-use llm_cache_server::store::shared::client::options::{EngineError, Mode, Options};
+use llm_cache_server::store::shared::client::options::{EngineError, Mode};
 use llm_cache_server::store::shared::client::trouble::Trouble;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use super::*;
-
-fn engine(node: String, change: impl FnOnce(&mut Options)) -> Engine {
-    let mut options = options(vec![node], Mode::Single);
-    change(&mut options);
-    Engine::new(&options).unwrap()
-}
 
 #[tokio::test]
 async fn a_wrong_password_is_said_and_a_right_one_works() {
@@ -66,7 +57,7 @@ async fn an_acl_user_with_the_least_rights_is_enough() {
 /// On a cluster it takes a little more.
 #[tokio::test]
 async fn an_acl_user_of_a_cluster_needs_little_more() {
-    let cluster = RedisCluster::start_with(1, false).await;
+    let cluster = RedisCluster::of_one().await;
     let mut words = vec!["ACL", "SETUSER", "cache", "on", ">pw"];
     words.extend(NEEDED.split_whitespace());
     words.extend(["+cluster|slots", "+readonly", "+asking"]);
@@ -76,61 +67,6 @@ async fn an_acl_user_of_a_cluster_needs_little_more() {
     options.password = Some("pw".to_owned());
     options.read_replicas = true;
     works(&Engine::new(&options).unwrap(), "llmc:k").await;
-}
-
-/// An authority and a server's certificate for loopback.
-fn certificates(dir: &Path) {
-    let mut authority = CertificateParams::new(vec![]).unwrap();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
-    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(names)
-        .unwrap()
-        .signed_by(&key, &authority)
-        .unwrap();
-    std::fs::write(dir.join("ca.pem"), authority.pem()).unwrap();
-    std::fs::write(dir.join("cert.pem"), certificate.pem()).unwrap();
-    std::fs::write(dir.join("key.pem"), key.serialize_pem()).unwrap();
-}
-
-#[tokio::test]
-async fn tls_with_an_authority_of_ones_own() {
-    let dir = tempfile::tempdir().unwrap();
-    certificates(dir.path());
-    let file = |name: &str| dir.path().join(name).display().to_string();
-    let redis = Redis::start_with(&[
-        ("port", "0"),
-        ("tls-port", "$PORT"),
-        ("tls-cert-file", &file("cert.pem")),
-        ("tls-key-file", &file("key.pem")),
-        ("tls-ca-cert-file", &file("ca.pem")),
-        ("tls-auth-clients", "no"),
-    ])
-    .await;
-    for host in ["127.0.0.1", "localhost"] {
-        let engine = engine(format!("{host}:{}", redis.port), |o| {
-            o.tls = true;
-            o.ca_file = Some(dir.path().join("ca.pem"));
-        });
-        works(&engine, "k").await;
-        let value = vec![5; 900_000];
-        until("a long value", async || {
-            engine.set(b"long", &value, 60_000).await.is_ok()
-        })
-        .await;
-        assert_eq!(engine.get(b"long").await.unwrap().unwrap(), value);
-    }
-    // An authority that nobody here has heard of.
-    let other = tempfile::tempdir().unwrap();
-    certificates(other.path());
-    let engine = engine(redis.node(), |o| {
-        o.tls = true;
-        o.ca_file = Some(other.path().join("ca.pem"));
-    });
-    engine.start();
-    until("a reason", async || engine.health().error.is_some()).await;
-    assert_eq!(engine.get(b"k").await, Err(Trouble::Unreachable));
 }
 
 #[test]
@@ -167,43 +103,51 @@ async fn sentinels_name_the_master_and_the_next_one() {
     let port = first.port.to_string();
     let second = Redis::start_with(&[("replicaof", &format!("127.0.0.1 {port}"))]).await;
     until("the replica to be in step", async || {
-        let info = second.ask_text(&["INFO", "replication"]).await;
+        let info = second.info("replication").await;
         info.contains("master_link_status:up")
     })
     .await;
-    let sentinel = Redis::sentinel("cache", first.port).await;
-    let dead = super::servers::free_port();
+    let sentinel = Plan {
+        watched: Some(("cache", first.port)),
+        ..Plan::default()
+    };
+    let sentinel = sentinel.start().await;
+    let dead = Port::free();
     let mode = Mode::Sentinel {
         master: "cache".to_owned(),
         username: None,
         password: None,
     };
-    let nodes = vec![format!("127.0.0.1:{dead}"), sentinel.node()];
+    let nodes = vec![dead.addr().to_string(), sentinel.node()];
     let engine = Engine::new(&options(nodes, mode)).unwrap();
     works(&engine, "k").await;
     until("the sentinel to know the replica", async || {
-        let info = sentinel.ask_text(&["INFO", "sentinel"]).await;
+        let info = sentinel.info("sentinel").await;
         info.contains("slaves=1")
     })
     .await;
     // A failover that nobody dies of: the old master stays, as a replica.
     until("the sentinel to begin", async || {
         let begun = sentinel.try_ask(&["SENTINEL", "FAILOVER", "cache"]).await;
-        begun.is_ok()
+        matches!(begun, Ok(Resp::Bytes(_)))
     })
     .await;
     until("the old master to follow", async || {
-        let info = first.ask_text(&["INFO", "replication"]).await;
+        // A sentinel throws out who is connected to a server that it gives another part.
+        let Ok(Resp::Bytes(info)) = first.try_ask(&["INFO", "replication"]).await else {
+            return false;
+        };
+        let info = String::from_utf8(info).unwrap();
         info.contains("role:slave") && info.contains("master_link_status:up")
     })
     .await;
     works(&engine, "k").await;
-    let role = second.ask_text(&["INFO", "replication"]).await;
+    let role = second.info("replication").await;
     assert!(role.contains("role:master"));
     // And one because the master hangs.
     second.freeze();
     works(&engine, "k").await;
-    let role = first.ask_text(&["INFO", "replication"]).await;
+    let role = first.info("replication").await;
     assert!(role.contains("role:master"));
 }
 

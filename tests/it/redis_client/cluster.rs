@@ -3,12 +3,11 @@
 use llm_cache_server::store::shared::client::breaker::State;
 use llm_cache_server::store::shared::client::engine::Engine;
 use llm_cache_server::store::shared::client::options::Mode;
-use tokio::time::Instant;
 
 use super::*;
 
 /// A key on each of three masters.
-async fn keys(cluster: &RedisCluster) -> [String; 3] {
+pub async fn keys(cluster: &RedisCluster) -> [String; 3] {
     let mut keys = [const { String::new() }; 3];
     for nth in 0..100 {
         let key = format!("key{nth}");
@@ -21,7 +20,7 @@ async fn keys(cluster: &RedisCluster) -> [String; 3] {
 
 #[tokio::test]
 async fn a_killed_master_is_replaced_by_its_replica() {
-    let mut cluster = RedisCluster::start_with(3, true).await;
+    let mut cluster = RedisCluster::with_replicas().await;
     let engine = clustered(&cluster).await;
     let keys = keys(&cluster).await;
     for key in &keys {
@@ -32,10 +31,10 @@ async fn a_killed_master_is_replaced_by_its_replica() {
         let master = &cluster.masters[cluster.master_of(key).await];
         assert!(matches!(
             master.ask(&["WAIT", "1", "2000"]).await,
-            ::redis::Value::Int(1..)
+            Resp::Int(1..)
         ));
     }
-    cluster.masters[0].kill().await;
+    cluster.masters[0].kill();
     // The others serve all the while, and the new master is found long before the layout is asked
     // for anyway.
     let began = Instant::now();
@@ -57,7 +56,7 @@ async fn a_killed_master_is_replaced_by_its_replica() {
 /// A failover that an operator asks for: both nodes stay, with their parts exchanged.
 #[tokio::test]
 async fn a_planned_failover_is_followed() {
-    let cluster = RedisCluster::start_with(3, true).await;
+    let cluster = RedisCluster::with_replicas().await;
     let engine = clustered(&cluster).await;
     let keys = keys(&cluster).await;
     for round in 0..2 {
@@ -76,7 +75,7 @@ async fn a_planned_failover_is_followed() {
                 // Some fail while the parts are exchanged: how many is the server's business.
                 let _ = engine.set(key.as_bytes(), b"v", 60_000).await;
             }
-            let info = next.ask_text(&["INFO", "replication"]).await;
+            let info = next.info("replication").await;
             info.contains("role:master")
         })
         .await;
@@ -91,7 +90,7 @@ async fn a_planned_failover_is_followed() {
             let nodes = [&cluster.masters[0], &cluster.replicas[0]];
             let mut following = false;
             for node in nodes {
-                let info = node.ask_text(&["INFO", "replication"]).await;
+                let info = node.info("replication").await;
                 following |= info.contains("master_link_status:up");
             }
             following
@@ -105,7 +104,7 @@ async fn a_killed_master_without_a_replica_costs_its_slots_only() {
     let mut cluster = RedisCluster::start().await;
     let engine = clustered(&cluster).await;
     let keys = keys(&cluster).await;
-    cluster.masters[1].kill().await;
+    cluster.masters[1].kill();
     until("failure", async || {
         engine.get(keys[1].as_bytes()).await.is_err()
     })
@@ -122,7 +121,7 @@ async fn a_killed_master_without_a_replica_costs_its_slots_only() {
         }
         tokio::time::sleep(ms(4)).await;
     }
-    cluster.masters[1].restart().await;
+    cluster.masters[1].start_again().await;
     works(&engine, &keys[1]).await;
 }
 
@@ -149,7 +148,12 @@ async fn a_frozen_master_costs_its_slots_only() {
 async fn a_slot_that_moves_is_followed_without_an_error() {
     let cluster = RedisCluster::start().await;
     let engine = clustered(&cluster).await;
-    let keys = keys(&cluster).await;
+    moving_slot(&cluster, &engine).await;
+}
+
+/// A slot moves to another master while its keys are used.
+pub async fn moving_slot(cluster: &RedisCluster, engine: &Engine) {
+    let keys = keys(cluster).await;
     let key = keys[0].as_str();
     engine
         .set(key.as_bytes(), b"moving", 600_000)
@@ -157,13 +161,10 @@ async fn a_slot_that_moves_is_followed_without_an_error() {
         .unwrap();
     let [from, to] = [&cluster.masters[0], &cluster.masters[1]];
     let (from_id, to_id) = (
-        from.ask_text(&["CLUSTER", "MYID"]).await,
-        to.ask_text(&["CLUSTER", "MYID"]).await,
+        from.ask(&["CLUSTER", "MYID"]).await.text(),
+        to.ask(&["CLUSTER", "MYID"]).await.text(),
     );
-    let slot = match from.ask(&["CLUSTER", "KEYSLOT", key]).await {
-        ::redis::Value::Int(slot) => slot.to_string(),
-        other => panic!("{other:?}"),
-    };
+    let slot = cluster.slot(key).await.to_string();
     to.ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id])
         .await;
     from.ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id])
@@ -220,7 +221,7 @@ async fn a_slot_that_moves_is_followed_without_an_error() {
 
 #[tokio::test]
 async fn values_are_read_from_replicas_if_wanted() {
-    let cluster = RedisCluster::start_with(3, true).await;
+    let cluster = RedisCluster::with_replicas().await;
     let mut options = options(vec![cluster.masters[0].node()], Mode::Cluster);
     options.read_replicas = true;
     let engine = Engine::new(&options).unwrap();
@@ -233,7 +234,7 @@ async fn values_are_read_from_replicas_if_wanted() {
     })
     .await;
     let reads = async |node: &Redis| {
-        let stats = node.ask_text(&["INFO", "commandstats"]).await;
+        let stats = node.info("commandstats").await;
         let line = stats
             .lines()
             .find(|line| line.starts_with("cmdstat_getrange:"));
@@ -263,12 +264,12 @@ async fn a_whole_cluster_that_stops_is_found_again() {
     let mut cluster = RedisCluster::start().await;
     let engine = clustered(&cluster).await;
     for node in &mut cluster.masters {
-        node.kill().await;
+        node.kill();
     }
     let keys = ["a", "b", "c", "d"];
     until("failure", async || engine.get(b"a").await.is_err()).await;
     for node in &mut cluster.masters {
-        node.restart().await;
+        node.start_again().await;
     }
     for key in keys {
         works(&engine, key).await;
@@ -277,19 +278,17 @@ async fn a_whole_cluster_that_stops_is_found_again() {
 
 #[tokio::test]
 async fn a_cluster_need_not_be_there_at_the_start() {
-    let port = super::servers::free_port();
-    let engine = Engine::new(&options(vec![format!("127.0.0.1:{port}")], Mode::Cluster)).unwrap();
+    let ports = Port::with_bus();
+    let nodes = vec![ports.0.addr().to_string()];
+    let engine = Engine::new(&options(nodes, Mode::Cluster)).unwrap();
     for _ in 0..50 {
         assert!(engine.get(b"k").await.is_err());
     }
-    let (port, bus) = (port.to_string(), super::servers::free_port().to_string());
-    let node = Redis::start_with(&[
-        ("port", &port),
-        ("cluster-enabled", "yes"),
-        ("cluster-port", &bus),
-    ])
-    .await;
+    let node = Redis::member(ports, None).await;
     assert!(engine.get(b"k").await.is_err());
-    node.ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await;
+    let slots: Vec<String> = (0..16_384).map(|slot| slot.to_string()).collect();
+    let mut words = vec!["CLUSTER", "ADDSLOTS"];
+    words.extend(slots.iter().map(String::as_str));
+    node.ask(&words).await;
     works(&engine, "k").await;
 }

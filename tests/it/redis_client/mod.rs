@@ -4,19 +4,22 @@ mod access;
 mod cluster;
 mod operations;
 mod outages;
-mod servers;
+mod tls;
 
 use std::time::Duration;
 
 use llm_cache_server::store::shared::client::engine::Engine;
 use llm_cache_server::store::shared::client::options::{Mode, Options};
 
-use crate::harness::Lag;
-use servers::{Redis, RedisCluster, until};
+use tokio::time::{Instant, sleep};
 
-const fn ms(milliseconds: u64) -> Duration {
-    Duration::from_millis(milliseconds)
-}
+use crate::harness::redis::{Plan, Redis, RedisCluster};
+use crate::harness::{Identity, Lag, Port, Resp, ms};
+
+/// For what a server or a cluster does by itself.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between looks at something that has no event to wait for.
+const LOOK: Duration = ms(20);
 
 /// Longer than an operation takes on a machine that is busy with something else.
 const DEADLINE: Duration = ms(100);
@@ -27,6 +30,7 @@ fn options(nodes: Vec<String>, mode: Mode) -> Options {
         mode,
         tls: false,
         ca_file: None,
+        identity: None,
         username: None,
         password: None,
         read_replicas: false,
@@ -36,6 +40,21 @@ fn options(nodes: Vec<String>, mode: Mode) -> Options {
 
 fn single(node: String) -> Engine {
     Engine::new(&options(vec![node], Mode::Single)).unwrap()
+}
+
+/// Waits until something is so; asks again and again.
+async fn until<F: AsyncFnMut() -> bool>(what: &str, mut so: F) {
+    let began = Instant::now();
+    while !so().await {
+        assert!(began.elapsed() < PATIENCE, "waited in vain for: {what}");
+        sleep(LOOK).await;
+    }
+}
+
+fn engine(node: String, change: impl FnOnce(&mut Options)) -> Engine {
+    let mut options = options(vec![node], Mode::Single);
+    change(&mut options);
+    Engine::new(&options).unwrap()
 }
 
 /// An engine that reaches its server.
@@ -48,10 +67,14 @@ async fn connected(node: String) -> Engine {
 /// An engine that reaches every master of a cluster.
 async fn clustered(cluster: &RedisCluster) -> Engine {
     let engine = Engine::new(&options(cluster.node_names(), Mode::Cluster)).unwrap();
-    for nth in 0..40 {
-        works(&engine, &format!("up{nth}")).await;
-    }
+    reaches_all(&engine).await;
     engine
+}
+
+async fn reaches_all(engine: &Engine) {
+    for nth in 0..40 {
+        works(engine, &format!("up{nth}")).await;
+    }
 }
 
 /// Waits until a key can be written and read.

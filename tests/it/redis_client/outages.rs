@@ -9,9 +9,7 @@ use llm_cache_server::store::shared::client::engine::Engine;
 use llm_cache_server::store::shared::client::options::Mode;
 use llm_cache_server::store::shared::client::seats::IN_FLIGHT_MAX;
 use llm_cache_server::store::shared::client::trouble::Trouble;
-use tokio::time::Instant;
 
-use super::servers::free_port;
 use super::*;
 
 /// The deadline as it is shipped.
@@ -33,8 +31,8 @@ fn resident() -> usize {
 
 #[tokio::test]
 async fn starts_without_a_server_and_finds_it_when_it_appears() {
-    let port = free_port();
-    let engine = single(format!("127.0.0.1:{port}"));
+    let port = Port::free();
+    let engine = single(port.addr().to_string());
     for _ in 0..5 {
         let began = Instant::now();
         assert_eq!(engine.get(b"k").await, Err(Trouble::Unreachable));
@@ -42,8 +40,7 @@ async fn starts_without_a_server_and_finds_it_when_it_appears() {
     }
     until("a reason", async || engine.health().error.is_some()).await;
     assert_eq!(engine.health().connected, 0);
-    let port = port.to_string();
-    let _redis = Redis::start_with(&[("port", &port)]).await;
+    let _redis = Redis::start_on(port).await;
     works(&engine, "k").await;
     assert_eq!(engine.health().error, None);
     assert_eq!(engine.health().breaker, State::Closed);
@@ -54,7 +51,7 @@ async fn survives_a_server_that_is_killed_and_restarted() {
     let mut redis = Redis::start().await;
     let engine = connected(redis.node()).await;
     for _ in 0..3 {
-        redis.kill().await;
+        redis.kill();
         until("failure", async || engine.get(b"k").await.is_err()).await;
         for _ in 0..100 {
             let began = Instant::now();
@@ -62,7 +59,7 @@ async fn survives_a_server_that_is_killed_and_restarted() {
             assert!(began.elapsed() < GRACE);
         }
         assert_eq!(engine.get(b"k").await, Err(Trouble::Open));
-        redis.restart().await;
+        redis.start_again().await;
         works(&engine, "k").await;
     }
     assert_eq!(engine.health().breaker, State::Closed);

@@ -1,9 +1,7 @@
 //! How a connection to a server is made: TCP, TLS, credentials, and with sentinels which server.
 
 use std::io;
-use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -13,10 +11,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{error::Elapsed, timeout};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::slots::Addr;
+use super::stream::{Cause, Stream};
 
 /// From the first packet to a server that answers. It is nobody's wait: operations fail meanwhile.
 const DIAL_MAX: Duration = Duration::from_secs(5);
@@ -36,6 +34,9 @@ pub enum DialError {
     /// The network's fault.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// The same, once there was a connection.
+    #[error("{0}")]
+    Broken(String),
     /// The server's, or of the credentials.
     #[error("{0}")]
     Server(#[from] RedisError),
@@ -72,7 +73,7 @@ impl std::fmt::Display for Target {
 
 /// Everything but the address.
 pub struct Dialer {
-    /// TLS, with the authorities it trusts.
+    /// TLS, with the authorities it trusts and who we are.
     pub tls: Option<TlsConnector>,
     /// User and password of servers.
     pub server: RedisConnectionInfo,
@@ -80,33 +81,6 @@ pub struct Dialer {
     pub sentinel: RedisConnectionInfo,
     /// Whether replicas are read from.
     pub readonly: bool,
-}
-
-/// TLS that trusts this file, or what the system trusts. Blocks: reads files.
-pub fn connector(authorities: Option<&Path>) -> io::Result<TlsConnector> {
-    let mut roots = RootCertStore::empty();
-    match authorities {
-        Some(path) => {
-            let pem = std::fs::read(path)?;
-            for certificate in CertificateDer::pem_slice_iter(&pem) {
-                let certificate = certificate.map_err(io::Error::other)?;
-                roots.add(certificate).map_err(io::Error::other)?;
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs()?);
-        }
-    }
-    if roots.is_empty() {
-        return Err(io::Error::other("no certificate authority to trust"));
-    }
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 impl Dialer {
@@ -125,14 +99,14 @@ impl Dialer {
     }
 
     async fn server(&self, addr: &Addr) -> Result<(MultiplexedConnection, Driver), DialError> {
-        let (mut connection, mut driver) = self.open(addr, &self.server).await?;
+        let mut fresh = self.open(addr, &self.server).await?;
         let greeting = match self.readonly {
             // Without effect on a master.
             true => redis::cmd("READONLY"),
             false => redis::cmd("PING"),
         };
-        ask(&mut connection, &mut driver, &greeting).await?;
-        Ok((connection, driver))
+        fresh.ask(&greeting).await?;
+        Ok((fresh.connection, fresh.driver))
     }
 
     async fn master(
@@ -153,11 +127,11 @@ impl Dialer {
                     continue;
                 }
             };
-            let (mut connection, mut driver) = self.open(&master, &self.server).await?;
+            let mut fresh = self.open(&master, &self.server).await?;
             // A sentinel may not have heard yet.
-            match ask(&mut connection, &mut driver, &redis::cmd("ROLE")).await? {
+            match fresh.ask(&redis::cmd("ROLE")).await? {
                 Value::Array(role) if text(role.first()) == Some("master") => {
-                    return Ok((connection, driver));
+                    return Ok((fresh.connection, fresh.driver));
                 }
                 _ => error = DialError::Answer("what the sentinel names is not a master"),
             }
@@ -166,10 +140,10 @@ impl Dialer {
     }
 
     async fn resolve(&self, sentinel: &Addr, name: &str) -> Result<Addr, DialError> {
-        let (mut connection, mut driver) = self.open(sentinel, &self.sentinel).await?;
+        let mut fresh = self.open(sentinel, &self.sentinel).await?;
         let mut question = redis::cmd("SENTINEL");
         question.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
-        let answer = ask(&mut connection, &mut driver, &question).await?;
+        let answer = fresh.ask(&question).await?;
         let Value::Array(fields) = answer else {
             return Err(DialError::Answer("the sentinel does not know this master"));
         };
@@ -184,11 +158,7 @@ impl Dialer {
         }
     }
 
-    async fn open(
-        &self,
-        addr: &Addr,
-        info: &RedisConnectionInfo,
-    ) -> Result<(MultiplexedConnection, Driver), DialError> {
+    async fn open(&self, addr: &Addr, info: &RedisConnectionInfo) -> Result<Fresh, DialError> {
         let stream = TcpStream::connect((addr.host.as_str(), addr.port)).await?;
         stream.set_nodelay(true)?;
         match &self.tls {
@@ -201,10 +171,28 @@ impl Dialer {
     }
 }
 
-async fn greet<S>(
-    info: &RedisConnectionInfo,
-    stream: S,
-) -> Result<(MultiplexedConnection, Driver), DialError>
+/// A connection that nobody drives yet.
+struct Fresh {
+    connection: MultiplexedConnection,
+    driver: Driver,
+    cause: Cause,
+}
+
+impl Fresh {
+    async fn ask(&mut self, question: &redis::Cmd) -> Result<Value, DialError> {
+        let answer = tokio::select! {
+            answer = self.connection.send_packed_command(question) => {
+                answer.and_then(Value::extract_error).map_err(DialError::from)
+            }
+            () = &mut self.driver => {
+                Err(DialError::Answer("the server closed the connection"))
+            }
+        };
+        answer.map_err(|error| blame(&self.cause, error))
+    }
+}
+
+async fn greet<S>(info: &RedisConnectionInfo, stream: S) -> Result<Fresh, DialError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -214,19 +202,22 @@ where
         .set_connection_timeout(None)
         .set_pipeline_buffer_size(QUEUE_MAX)
         .set_write_backpressure_boundary(WRITE_BYTES);
-    let (connection, driver) = MultiplexedConnection::new_with_config(info, stream, config).await?;
-    Ok((connection, Box::pin(driver)))
+    let (stream, cause) = Stream::new(stream);
+    match MultiplexedConnection::new_with_config(info, stream, config).await {
+        Ok((connection, driver)) => Ok(Fresh {
+            connection,
+            driver: Box::pin(driver),
+            cause,
+        }),
+        Err(error) => Err(blame(&cause, error.into())),
+    }
 }
 
-/// One question over a connection that nobody drives yet.
-async fn ask(
-    connection: &mut MultiplexedConnection,
-    driver: &mut Driver,
-    question: &redis::Cmd,
-) -> Result<Value, DialError> {
-    tokio::select! {
-        answer = connection.send_packed_command(question) => Ok(answer?.extract_error()?),
-        () = driver => Err(DialError::Answer("the server closed the connection")),
+/// What broke the stream says more than that it broke.
+fn blame(cause: &Cause, error: DialError) -> DialError {
+    match cause.get() {
+        Some(cause) => DialError::Broken(cause.clone()),
+        None => error,
     }
 }
 

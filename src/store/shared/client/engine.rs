@@ -10,13 +10,14 @@ use redis::{Pipeline, RedisConnectionInfo, Value};
 use tokio::time::Instant;
 
 use super::breaker::State;
-use super::dial::{self, Dialer, Target};
+use super::dial::{Dialer, Target};
 use super::link::Link;
 use super::options::{EngineError, Mode, Options};
 use super::reply::{self, Redirect};
 use super::route::{Cluster, Router};
 use super::seats::Seats;
 use super::slots::Addr;
+use super::tls;
 use super::trouble::Trouble;
 
 pub use each::SHORT_BYTES_MAX;
@@ -72,12 +73,12 @@ enum Access {
 }
 
 impl Engine {
-    /// Prepares the engine; reads the certificate authorities, connects to nothing.
+    /// Prepares the engine; reads certificates and keys, connects to nothing.
     pub fn new(options: &Options) -> Result<Engine, EngineError> {
         let parse = |node: &String| Addr::parse(node).ok_or(EngineError::Node(node.clone()));
         let nodes: Vec<Addr> = options.nodes.iter().map(parse).collect::<Result<_, _>>()?;
         let tls = match options.tls {
-            true => Some(dial::connector(options.ca_file.as_deref()).map_err(EngineError::Tls)?),
+            true => Some(tls::connector(options).map_err(EngineError::Tls)?),
             false => None,
         };
         let (sentinel_user, sentinel_password) = match &options.mode {

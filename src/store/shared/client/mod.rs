@@ -13,5 +13,7 @@ mod route;
 mod scripts;
 pub mod seats;
 mod slots;
+mod stream;
+mod tls;
 pub mod trouble;
 pub mod value;

@@ -23,6 +23,15 @@ pub enum Mode {
     Cluster,
 }
 
+/// A client's certificate and its key, both in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Ours first, then those that lead to an authority.
+    pub certificate: PathBuf,
+    /// Not encrypted.
+    pub key: PathBuf,
+}
+
 /// What the engine needs to know. Not printable: it holds a password.
 #[derive(Clone)]
 pub struct Options {
@@ -34,6 +43,8 @@ pub struct Options {
     pub tls: bool,
     /// Certificate authorities in PEM; without it those of the system.
     pub ca_file: Option<PathBuf>,
+    /// For servers that ask who we are, sentinels included.
+    pub identity: Option<Identity>,
     /// ACL user; without it the default one.
     pub username: Option<String>,
     /// Its password.
@@ -53,7 +64,7 @@ pub enum EngineError {
     /// None, or several where one is meant.
     #[error("{0}")]
     Nodes(&'static str),
-    /// Certificate authorities cannot be read.
-    #[error("cannot prepare TLS for the shared tier: {0}")]
+    /// Authorities, certificate or key cannot be read or do not fit.
+    #[error("cannot prepare TLS: {0}")]
     Tls(std::io::Error),
 }

@@ -50,6 +50,8 @@ pub fn redirect(answer: &Value, asked: Option<&Addr>) -> Option<Redirect> {
         _ => return None,
     };
     let (slot, addr) = error.details()?.split_once(' ')?;
+    // A node that is to go by a name and has none is called `?`.
+    let addr = addr.strip_prefix('?').unwrap_or(addr);
     let port = addr.strip_prefix(':').and_then(|port| port.parse().ok());
     let addr = match (port, asked) {
         (Some(port), Some(asked)) => Addr {

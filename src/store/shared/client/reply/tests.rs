@@ -13,7 +13,8 @@ fn redirections_are_read_and_nonsense_is_none() {
     assert_eq!(of("-MOVED 7 there:2\r\n"), Some(moved));
     assert_eq!(of("-ASK 7 there:2\r\n"), Some(Redirect::Ask(there)));
     let same_host = Redirect::Moved(7, Addr::parse("here:2").unwrap());
-    assert_eq!(of("-MOVED 7 :2\r\n"), Some(same_host));
+    assert_eq!(of("-MOVED 7 :2\r\n"), Some(same_host.clone()));
+    assert_eq!(of("-MOVED 7 ?:2\r\n"), Some(same_host));
     let six = Redirect::Moved(7, Addr::parse("[::1]:2").unwrap());
     assert_eq!(of("-MOVED 7 ::1:2\r\n"), Some(six));
     for text in [
