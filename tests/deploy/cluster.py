@@ -26,6 +26,8 @@ CONFIG = "llm-cache-server.yaml"
 MONITORING = [f"monitoring.{each}.enabled=true" for each in ("serviceMonitor", "prometheusRule", "dashboard")]
 # What has the same effect as the component `admin-token`.
 TOKEN = "admin.tokenSecret=llm-cache-server-admin-token"
+# And what the component `objects-keys` has.
+KEYS_OF_A_BUCKET = "objects.keysSecret=llm-cache-server-objects"
 REPLICAS = CHART / "values-replicas.yaml"
 FLEET = CHART / "values-fleet.yaml"
 
@@ -109,6 +111,8 @@ def pairs():
     overlays = pathlib.Path(__file__).parent / "overlays"
     yield "single with a token", documents(kustomize(overlays / "token")), helm(TOKEN)
     yield "fleet with a token", documents(kustomize(overlays / "fleet-with-a-token")), helm(TOKEN, values=[FLEET])
+    objects = helm(TOKEN, KEYS_OF_A_BUCKET, values=[FLEET])
+    yield "fleet with a bucket", documents(kustomize(overlays / "fleet-with-a-bucket")), objects
 
 
 def only(objects, kind, name="llm-cache-server"):

@@ -28,7 +28,7 @@ def build(**files):
 
 class Readme(unittest.TestCase):
     def test_every_example_is_known(self):
-        names = ["kustomization.yaml", "llm-cache-server.yaml", "values of a fleet", "backup-values.yaml", "patch of the StatefulSet",
+        names = ["kustomization.yaml", "llm-cache-server.yaml", "values of a fleet", "values of a bucket", "patch of the ServiceAccount", "backup-values.yaml", "patch of the StatefulSet",
                  "restore.yaml", "values.yaml", "patch of the NetworkPolicy"]
         self.assertEqual(list(EXAMPLES), names)
         self.assertEqual(README.count("```yaml"), len(names))
@@ -79,6 +79,19 @@ class Readme(unittest.TestCase):
                 check(server_config(objects), env)
                 self.assertEqual(len(parse(server_config(objects))["shared"]["nodes"]), 2)
                 self.assertEqual(workload(objects)["kind"], "Deployment" if cluster.FLEET in values else "StatefulSet")
+
+    def test_the_values_of_a_bucket(self):
+        with cluster.values_file(EXAMPLES["values of a bucket"]) as file:
+            objects = helm(values=[cluster.FLEET, file])
+        env = {each["name"]: each.get("value", "what a Secret holds") for each in workload(objects)["spec"]["template"]["spec"]["containers"][0]["env"]}
+        check(server_config(objects), env)
+        self.assertTrue(parse(server_config(objects))["objects"]["bucket"])
+        # The patch says the same.
+        kustomization = EXAMPLES["kustomization.yaml"].split("configMapGenerator")[0]
+        patch = "patches: [{path: patch.yaml, target: {kind: ServiceAccount}}]\n"
+        patched = build(kustomization=kustomization + patch, patch=EXAMPLES["patch of the ServiceAccount"])
+        one, other = (only(each, "ServiceAccount")["metadata"]["annotations"] for each in (objects, patched))
+        self.assertEqual(one, other)
 
     def test_the_backup(self):
         with cluster.values_file(EXAMPLES["backup-values.yaml"]) as file:

@@ -60,6 +60,7 @@ class Same(unittest.TestCase):
             "fleet": stateless | several,
             "fleet with monitoring": stateless | several | seen,
             "fleet with a token": stateless | several,
+            "fleet with a bucket": stateless | several,
         }
         built = {name: set(normal(one)) for name, one, _ in cluster.pairs()}
         self.assertEqual(built, expected)

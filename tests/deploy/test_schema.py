@@ -27,6 +27,7 @@ image: {digest: "sha256:%s"}
 imagePullSecrets: [{name: registry}]
 admin: {tokenSecret: operators, tokenKey: the-token}
 shared: {passwordSecret: valkey, passwordKey: the-password}
+objects: {keysSecret: bucket, accessKeyName: the-access-key, secretKeyName: the-secret-key}
 extraEnv: [{name: LLM_CACHE__LOG__LEVEL, value: debug}]
 extraEnvFrom: [{secretRef: {name: more, optional: true}}]
 persistence: {storageClass: fast, annotations: {a: b}, whenScaled: Delete}
@@ -266,6 +267,9 @@ class Values(unittest.TestCase):
             ("shared.password=in-the-values", "password"),
             ("shared.passwordKey=a key", "passwordKey"),
             ("config.shared={nodes: [valkey]}", "nodes"),
+            ("objects.secretKey=in-the-values", "secretKey"),
+            ("objects.accessKeyName=a name", "accessKeyName"),
+            ("config.objects={bucket: a, secret_key: in-the-values}", "objects"),
             ("config.shared={nodes: ['a:1'], password: in-the-values}", "shared"),
             ("config.store.disk=1GiB", "disk"),
             ("nodeSelector.ssd=true", "nodeSelector"),

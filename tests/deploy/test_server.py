@@ -64,6 +64,17 @@ class Configurations(unittest.TestCase):
                 with self.assertRaisesRegex(RuntimeError, f"{named} is unset"):
                     check(server_config(objects), {**env, named: ""})
 
+    def test_the_variables_of_the_bucket_are_the_servers(self):
+        for name, *both in cluster.pairs():
+            for objects in both if "bucket" in name else []:
+                env = {each["name"]: each.get("value", "what a Secret holds") for each in container(objects)["env"]}
+                env["LLM_CACHE__OBJECTS__BUCKET"] = "a-bucket"
+                check(server_config(objects), env)
+                for kind in ("ACCESS", "SECRET"):
+                    named = env[f"LLM_CACHE__OBJECTS__{kind}_KEY_ENV"]
+                    with self.assertRaisesRegex(RuntimeError, f"{named} is unset"):
+                        check(server_config(objects), {**env, named: ""})
+
     def test_a_bad_one_is_refused(self):
         for bad in ("config.store.memory=1GiB", "config.shared={nodes: ['a:0']}", "config.cache.ttl=forever", "config.server.threads=-1"):
             with self.subTest(bad), self.assertRaisesRegex(RuntimeError, "config.yaml:"):

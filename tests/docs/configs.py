@@ -20,7 +20,7 @@ except yaml.YAMLError as error:
 # As close as `chace` to `cache`, and not as close as `services` (of compose) to `server`.
 TYPING_SLIP = 0.79
 FILES = re.compile(r"\b(api_key_file|ca_file|cert_file|key_file|cert|key):\s*([^\s,}#]+)")
-VARIABLES = re.compile(r"\b(?:api_key_env|admin_token_env|(?:sentinel_)?password_env):\s*([A-Za-z_]\w*)")
+VARIABLES = re.compile(r"\b(?:(?:api|access|secret)_key_env|(?:admin|session)_token_env|(?:sentinel_)?password_env):\s*([A-Za-z_]\w*)")
 
 
 def check(block, directory):

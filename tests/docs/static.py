@@ -20,7 +20,7 @@ PATH = re.compile(
     r"((?:conf|deploy|scripts|docs|tests|src|\.github|\.ci)/[\w./-]*\w)"
 )
 VARIABLE = re.compile(r"\bLLM_CACHE__([A-Z0-9_]*[A-Z0-9])")
-SETTING = re.compile(r"(server|limits|upstreams(?:\[\])?|cache|store|shared|log|tracing)(\.[a-z_]+)+")
+SETTING = re.compile(r"(server|limits|upstreams(?:\[\])?|cache|store|shared|objects|log|tracing)(\.[a-z_]+)+")
 NOT_SETTINGS = (".rs", ".md", ".yaml")
 ASSIGNED = re.compile(r"^\s*(?:export )?(LLM_CACHE__\w+=.*)$", re.MULTILINE)
 
