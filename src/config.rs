@@ -309,6 +309,9 @@ pub struct Objects {
     pub region: String,
     /// http or https, without the bucket's name; `None`: Amazon's in the region.
     pub endpoint: Option<url::Url>,
+    /// PEM, for https only, and readable when the configuration was loaded; `None`: the authorities of the
+    /// system.
+    pub ca_file: Option<PathBuf>,
     /// Up to 256 letters, digits and any of `._-/`.
     pub prefix: String,
     /// Who asks.

@@ -1,6 +1,7 @@
 //! HTTP to what is no upstream of anyone's request: the collector of traces, a bucket of answers. By
 //! pingora's connector, like the rest.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, USER_AGENT};
 use http::{Request, Response, StatusCode, Uri};
 use parking_lot::Mutex;
 use pingora::http::RequestHeader;
+use pingora_core::connectors::ConnectorOptions;
 use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::ALPN;
 use pingora_core::protocols::http::client::HttpSession;
@@ -19,6 +21,8 @@ use url::Url;
 use crate::config::Timeouts;
 use crate::host::{Host, POOL_IDLE};
 
+/// Unused connections that are kept.
+const IDLE_MAX: usize = 64;
 /// Addresses of a host tried for one request.
 const CONNECT_ATTEMPTS_MAX: usize = 3;
 /// Hosts whose addresses are remembered: a bucket, and the two or three that give out credentials.
@@ -34,10 +38,15 @@ pub struct Outbound {
 
 impl Outbound {
     /// A client. `within`: from the connect to the end of the
-    /// answer; `answer_bytes_max`: longer answers are errors.
-    pub fn new(within: Duration, answer_bytes_max: usize) -> Outbound {
+    /// answer; `answer_bytes_max`: longer answers are errors; `authorities`: a file in PEM, in the place of those
+    /// of the system. Panics if that holds none.
+    pub fn new(within: Duration, answer_bytes_max: usize, authorities: Option<&Path>) -> Outbound {
+        let options = authorities.map(|file| ConnectorOptions {
+            ca_file: Some(file.display().to_string()),
+            ..ConnectorOptions::new(IDLE_MAX)
+        });
         Outbound {
-            connector: Connector::new(None),
+            connector: Connector::new(options),
             hosts: Mutex::default(),
             within,
             answer_bytes_max,

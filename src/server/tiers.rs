@@ -38,6 +38,7 @@ fn objects_options(objects: &config::Objects) -> ObjectsOptions {
     ObjectsOptions {
         bucket: BucketOptions {
             endpoint: objects.endpoint.as_ref().map(Url::to_string),
+            ca_file: objects.ca_file.clone(),
             bucket: objects.bucket.clone(),
             region: objects.region.clone(),
             prefix: objects.prefix.clone(),

@@ -26,7 +26,7 @@ impl Courier {
     /// A courier that works on this runtime.
     pub fn new(runtime: Handle) -> Courier {
         Courier {
-            outbound: Arc::new(Outbound::new(SEND_MAX, ANSWER_BYTES_MAX)),
+            outbound: Arc::new(Outbound::new(SEND_MAX, ANSWER_BYTES_MAX, None)),
             runtime,
         }
     }

@@ -7,7 +7,7 @@ use super::super::file;
 use super::super::path::Path;
 use super::super::units::{Bytes, Span};
 use super::super::{Objects, ObjectsCredentials, Server};
-use super::{in_memory, positive, secret, sized, upstream};
+use super::{in_memory, pem, positive, secret, sized, upstream};
 
 /// Amazon allows names of 1,024 bytes, of which the key takes 67.
 const PREFIX_LEN_MAX: usize = 256;
@@ -57,6 +57,11 @@ pub fn build(
         let url = url.map_err(|message| problems.report(&path("endpoint"), message));
         url.ok()
     });
+    let tls = endpoint.as_ref().is_none_or(|url| url.scheme() == "https");
+    if file.ca_file.is_some() && !tls {
+        let message = "is used only with an https endpoint: remove it, or name one";
+        problems.report(&path("ca_file"), message);
+    }
     let deadline = positive(&path("deadline"), file.deadline, problems);
     if file.deadline > DEADLINE_MAX {
         let message = format!("{} is too long: at most {DEADLINE_MAX}", file.deadline);
@@ -72,10 +77,16 @@ pub fn build(
         let message = "needs `shared.nodes`: which answers are purged is remembered there";
         problems.report(&path("bucket"), message);
     }
+    if let Some(authorities) = &file.ca_file
+        && let Err(message) = pem::certificates(authorities)
+    {
+        problems.report(&path("ca_file"), message);
+    }
     Some(Objects {
         bucket: file.bucket.clone(),
         region: file.region.clone(),
         endpoint,
+        ca_file: file.ca_file.clone(),
         prefix: file.prefix.clone(),
         credentials: credentials(file, env, problems)?,
         deadline,
@@ -92,7 +103,7 @@ fn credentials(
     let path = |key| Path::from(["objects", key]);
     let mut secret = |key, name: &Option<String>| {
         let name = name.as_deref()?;
-        secret::password(name, &path(key), env, problems)
+        secret::store_key(name, &path(key), env, problems)
     };
     let access = secret("access_key_env", &file.access_key_env);
     let key = secret("secret_key_env", &file.secret_key_env);

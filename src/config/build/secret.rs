@@ -102,6 +102,22 @@ pub fn password(
     text.map_err(|message| problems.report(path, message)).ok()
 }
 
+/// A key of an object store, from the variable of this name, without what a file or an editor put around it.
+pub fn store_key(
+    name: &str,
+    path: &Path,
+    env: &BTreeMap<String, String>,
+    problems: &mut Problems,
+) -> Option<Secret> {
+    let text = text_of(name, env)
+        .map(str::trim)
+        .and_then(|text| match text {
+            "" => Err(format!("missing secret: {name} is blank")),
+            text => checked(text),
+        });
+    text.map_err(|message| problems.report(path, message)).ok()
+}
+
 /// The ancestor's variable is in many environments for other reasons, so it only helps out clients
 /// that bring no key.
 fn seed_key(

@@ -1,5 +1,7 @@
 //! `objects`: the bucket below the shared tier.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +20,11 @@ pub struct Objects {
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub endpoint: Option<String>,
+    /// PEM file with the authorities that the service's certificate is checked with. Absent: those of the
+    /// system.
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "PathBuf")]
+    pub ca_file: Option<PathBuf>,
     /// What all names in it begin with: up to 256 letters, digits and any of `._-/`. Servers that are to
     /// share answers have the same one.
     #[schemars(length(max = 256), regex(pattern = r"^[A-Za-z0-9._/-]*$"))]
@@ -49,6 +56,7 @@ impl Default for Objects {
             bucket: String::new(),
             region: "us-east-1".to_owned(),
             endpoint: None,
+            ca_file: None,
             prefix: "llm-cache/".to_owned(),
             access_key_env: None,
             secret_key_env: None,

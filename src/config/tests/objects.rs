@@ -49,6 +49,7 @@ fn a_bucket_is_enough_and_the_rest_has_defaults() {
         bucket: "answers".to_owned(),
         region: "us-east-1".to_owned(),
         endpoint: None,
+        ca_file: None,
         prefix: "llm-cache/".to_owned(),
         credentials: ObjectsCredentials::Surroundings(Default::default()),
         deadline: Duration::from_millis(250),
@@ -121,6 +122,7 @@ fn what_cannot_be_is_refused() {
         ("bucket: 'a/b'", "bucket", "letters"),
         ("bucket: a, prefix: 'a b'", "prefix", "letters"),
         ("bucket: a, region: ''", "region", "is empty"),
+        ("bucket: a, ca_file: /not/there", "ca_file", "No such file"),
         ("bucket: a, region: 'eu/1'", "region", "letters"),
         ("bucket: a, endpoint: 's3.example.com'", "endpoint", "not a"),
         (

@@ -165,6 +165,7 @@ fn every_key() -> Value {
     });
     file.objects = Some(Objects {
         endpoint: Some("r".into()),
+        ca_file: Some("v".into()),
         access_key_env: Some("s".into()),
         secret_key_env: Some("t".into()),
         session_token_env: Some("u".into()),
@@ -219,7 +220,7 @@ fn schema_and_shipped_file_know_every_key() {
     let schema = schema();
     let mut keys = Vec::new();
     described(&every_key(), &schema, &schema, &mut keys);
-    assert_eq!(keys.len(), 96);
+    assert_eq!(keys.len(), 97);
     for key in keys {
         assert!(
             DEFAULT_YAML.contains(&format!("{key}: "))

@@ -27,7 +27,7 @@ use client::trouble::Trouble;
 use client::value::{self, Encoded};
 use names::Names;
 pub use names::Token;
-use objects::{Objects, ObjectsOptions};
+use objects::{Objects, ObjectsError, ObjectsOptions};
 pub use place::Place;
 use purges::{FleetPurges, UnderWay};
 
@@ -76,7 +76,7 @@ pub enum SharedError {
     Engine(#[from] EngineError),
     /// The bucket.
     #[error("objects: {0}")]
-    Objects(#[from] object_store::Error),
+    Objects(#[from] ObjectsError),
 }
 
 /// The shared tier.

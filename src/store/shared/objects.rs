@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::client::breaker::{Breaker, State};
+use super::client::tls;
 use super::client::trouble::Trouble;
 use super::writes::Queue;
 use super::{now_ms, result_of};
@@ -31,7 +32,7 @@ mod health;
 
 /// The longest object: 32 reads of these are as much memory as there should be on its way.
 const OBJECT_BYTES_MAX: usize = 8 << 20;
-/// Reads under way at once: with 30 ms each a thousand a second.
+/// Reads under way at once: with 30 ms each a thousand a second. More wait for their turn, within the deadline.
 const READS_MAX: usize = 32;
 
 /// What the bucket is told.
@@ -47,6 +48,17 @@ pub struct ObjectsOptions {
     pub write_queue_bytes_max: usize,
 }
 
+/// Why there is no bucket. All of these are the configuration's fault; a service is not needed.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectsError {
+    /// What it is told does not fit together.
+    #[error(transparent)]
+    Bucket(#[from] object_store::Error),
+    /// These are none.
+    #[error("ca_file: {0}")]
+    Authorities(std::io::Error),
+}
+
 /// The bucket.
 pub struct Objects {
     bucket: Arc<Bucket>,
@@ -60,10 +72,11 @@ pub struct Objects {
 
 impl Objects {
     /// Prepares the bucket; connects to nothing yet.
-    pub fn new(
-        options: ObjectsOptions,
-        metrics: Arc<Metrics>,
-    ) -> Result<Objects, object_store::Error> {
+    pub fn new(options: ObjectsOptions, metrics: Arc<Metrics>) -> Result<Objects, ObjectsError> {
+        if let Some(authorities) = &options.bucket.ca_file {
+            // The connector is not as careful.
+            tls::roots(Some(authorities)).map_err(ObjectsError::Authorities)?;
+        }
         Ok(Objects {
             bucket: Arc::new(Bucket::new(&options.bucket, OBJECT_BYTES_MAX)?),
             breaker: Breaker::default(),
@@ -106,6 +119,12 @@ impl Objects {
         });
     }
 
+    /// Removes an object. What stays is replaced by the next answer, or goes by the bucket's rule.
+    async fn remove(&self, key: &Key) {
+        let delete = self.bucket.delete(key);
+        let _ = self.timed(Operation::Delete, delete).await;
+    }
+
     /// What there is under a key. Takes one deadline at most.
     async fn get(&self, key: &Key) -> Option<Bytes> {
         let began = Instant::now();
@@ -115,19 +134,23 @@ impl Objects {
     }
 
     async fn read(&self, key: Key) -> Result<Option<Bytes>, Trouble> {
-        let turn = self.reads.clone().try_acquire_owned();
-        let turn = turn.map_err(|_| Trouble::Busy)?;
+        let deadline = Instant::now() + self.options.deadline;
         let pass = self.breaker.enter().ok_or(Trouble::Open)?;
+        // Without one in time the pass says nothing: it was not asked.
+        let turn = timeout_at(deadline, self.reads.clone().acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else {
+            return Err(Trouble::Busy);
+        };
         let (bucket, health) = (self.bucket.clone(), self.health.clone());
         // Beyond the deadline as well: what is late now leaves a connection for the next one, without
         // which none might ever be in time again.
         let read = tokio::spawn(async move {
             let _turn = turn;
             let read = bucket.get(&key).await;
-            health.note(&read);
+            health.note(Operation::Get, &read);
             read.map_err(|error| trouble_of(&error))
         });
-        let outcome = match timeout(self.options.deadline, read).await {
+        let outcome = match timeout_at(deadline, read).await {
             Ok(read) => read.unwrap_or(Err(Trouble::Unreachable)),
             Err(_) => Err(Trouble::Deadline),
         };
@@ -145,7 +168,7 @@ impl Objects {
     ) -> Result<T, Trouble> {
         let began = Instant::now();
         let outcome = work.await;
-        self.health.note(&outcome);
+        self.health.note(operation, &outcome);
         let outcome = outcome.map_err(|error| trouble_of(&error));
         self.count(operation, began, &outcome);
         outcome

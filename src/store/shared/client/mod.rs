@@ -14,6 +14,6 @@ mod scripts;
 pub mod seats;
 mod slots;
 mod stream;
-mod tls;
+pub mod tls;
 pub mod trouble;
 pub mod value;

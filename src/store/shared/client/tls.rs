@@ -32,7 +32,7 @@ pub fn connector(options: &Options) -> Result<TlsConnector> {
 }
 
 /// The authorities of this file, or those of the system.
-fn roots(file: Option<&Path>) -> Result<RootCertStore> {
+pub fn roots(file: Option<&Path>) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     match file {
         Some(path) => {

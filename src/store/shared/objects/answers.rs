@@ -77,13 +77,13 @@ pub async fn write_all(shared: &'static Shared, store: &'static Store) {
                 if !purged && !shared.put_cold(objects, &record).await {
                     shared.metrics.objects.writes_dropped.inc();
                 }
+                if !purged && store.is_purged(&record) {
+                    // It came behind the removal, perhaps.
+                    objects.remove(&record.key).await;
+                }
                 objects.queue.written(&record);
             }
-            Write::Forget(key) => {
-                let delete = objects.bucket.delete(&key);
-                // What stays is replaced by the next answer, or goes by the bucket's rule.
-                let _ = objects.timed(Operation::Delete, delete).await;
-            }
+            Write::Forget(key) => objects.remove(&key).await,
         })
         .await;
 }

@@ -1,6 +1,7 @@
 //! A bucket: where it is, who asks, and what can be asked.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ const BESIDE_OBJECTS: usize = 64 << 10;
 pub struct BucketOptions {
     /// Its URL without the bucket's name, or that of Amazon in the region.
     pub endpoint: Option<String>,
+    /// The authorities that it is trusted by, in PEM; without it those of the system.
+    pub ca_file: Option<PathBuf>,
     /// Its name.
     pub bucket: String,
     /// Its region, which is part of what is signed.
@@ -62,7 +65,7 @@ impl Bucket {
     /// Prepares the bucket; connects to nothing. Objects of more than `bytes_max` are not read.
     pub fn new(options: &BucketOptions, bytes_max: usize) -> object_store::Result<Bucket> {
         let answer_bytes_max = bytes_max.max(BESIDE_OBJECTS);
-        let outbound = Outbound::new(REQUEST_MAX, answer_bytes_max);
+        let outbound = Outbound::new(REQUEST_MAX, answer_bytes_max, options.ca_file.as_deref());
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(&options.bucket)
             .with_region(&options.region)
@@ -168,6 +171,7 @@ mod tests {
     fn objects_have_folders_and_a_prefix() {
         let options = BucketOptions {
             endpoint: Some("http://127.0.0.1:1".to_owned()),
+            ca_file: None,
             bucket: "answers".to_owned(),
             region: "us-east-1".to_owned(),
             prefix: "a/b-".to_owned(),

@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::super::client::trouble::Trouble;
+use crate::metrics::objects::Operation;
 
 /// A bucket that does now and then what it is asked is not complained of more often.
 const COMPLAINTS_APART: Duration = Duration::from_secs(10);
@@ -14,7 +15,8 @@ const MESSAGE_MAX: usize = 300;
 
 /// Whether the bucket did what it was asked, as it was last logged.
 pub struct Health {
-    said: Mutex<Said>,
+    /// By what was asked: who may not read may write, perhaps.
+    said: Mutex<[Said; Operation::ALL.len()]>,
     name: String,
 }
 
@@ -35,10 +37,13 @@ impl Health {
     }
 
     /// Notes how a request ended; logs it if that is new.
-    pub fn note<T>(&self, outcome: &Result<T, object_store::Error>) {
+    pub fn note<T>(&self, operation: Operation, outcome: &Result<T, object_store::Error>) {
         let is_well = outcome.is_ok();
         {
             let mut said = self.said.lock();
+            let Some(said) = said.get_mut(operation as usize) else {
+                return;
+            };
             let lately = |at: Instant| at.elapsed() < COMPLAINTS_APART;
             if said.well == Some(is_well) || (!is_well && said.complained_at.is_some_and(lately)) {
                 return;
@@ -48,11 +53,11 @@ impl Health {
                 said.complained_at = Some(Instant::now());
             }
         }
-        let name = &self.name;
+        let (name, operation) = (&self.name, operation.as_str());
         match outcome {
-            Ok(_) => log::info!("the bucket {name} is used"),
+            Ok(_) => log::info!("the bucket {name} is used ({operation})"),
             Err(error) => log::warn!(
-                "the bucket {name} cannot be used for the moment: {}",
+                "the bucket {name} cannot be used for the moment ({operation}): {}",
                 in_short(error)
             ),
         }
