@@ -28,7 +28,7 @@ const CONNECT_ATTEMPTS_MAX: usize = 3;
 /// Hosts whose addresses are remembered: a bucket, and the two or three that give out credentials.
 const HOSTS_MAX: usize = 8;
 
-/// A client for requests that wait for no one.
+/// A client for what is short in both directions.
 pub struct Outbound {
     connector: Connector,
     hosts: Mutex<Vec<(String, Arc<Host>)>>,

@@ -155,8 +155,8 @@ fn request(bed: &mut Bed, maker: &Maker, id: u64, seen: &mut Seen) {
             match tier {
                 Tier::Memory => seen.memory.add(took),
                 Tier::Disk => seen.disk.add(took),
-                // There is none here.
-                Tier::Shared => {}
+                // There are none here.
+                Tier::Shared | Tier::Objects => {}
             }
         }
         None => {

@@ -153,7 +153,7 @@ impl Desk {
         let of_all = what == What::Covered(Covers::All);
         let elsewhere = match &what {
             What::Answer(key) => cache.store().question_elsewhere(key).await,
-            What::Covered(_) => None,
+            What::Covered(_) => Ok(None),
         };
         let work = move || {
             let covers = match what {

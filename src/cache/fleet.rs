@@ -151,6 +151,7 @@ async fn give(flight: &Flight, record: &Record) {
         headers: record.headers.clone(),
         shared_headers: record.headers.clone(),
         content_length: (!record.stream).then_some(record.body.len() as u64),
+        stored_ms: Some(record.stored_ms),
     });
     flight.push(record.body.clone(), false).await;
     flight.end(End::Complete);

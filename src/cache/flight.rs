@@ -41,6 +41,8 @@ pub struct Head {
     pub shared_headers: Vec<(HeaderName, HeaderValue)>,
     /// Length of the body, if the upstream said so.
     pub content_length: Option<u64>,
+    /// When the answer was stored, if it was found instead of asked for.
+    pub stored_ms: Option<u64>,
 }
 
 /// How an answer ended. The first end that is reported counts.
@@ -172,6 +174,11 @@ impl Flight {
     /// The purges before it; none as long as that is not known.
     pub fn generation(&self) -> u64 {
         self.asked_about().map_or(0, |(generation, _)| *generation)
+    }
+
+    /// When its answer was stored, if it was found instead of asked for; known once there is a head.
+    pub fn found_ms(&self) -> Option<u64> {
+        self.head()?.stored_ms
     }
 
     /// Notes the content coding of the body that is sent.

@@ -153,6 +153,7 @@ impl Recorder {
             shared_headers,
             // A counted body is collected before it is sent, which would hold events back.
             content_length: content_length.filter(|_| !self.stream && !decodes),
+            stored_ms: None,
         });
     }
 

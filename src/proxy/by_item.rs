@@ -268,8 +268,14 @@ async fn ask_for(
         }
         Joined::Follow(follower) if follower.flight().tenant() != visit.tenant => return Ok(None),
         Joined::Follow(follower) => {
-            times.generation = times.generation.min(follower.flight().generation());
-            collected(session, ctx, follower, &miss, false).await?
+            let flight = follower.flight().clone();
+            times.generation = times.generation.min(flight.generation());
+            let came = collected(session, ctx, follower, &miss, false).await?;
+            if let Some(stored_ms) = flight.found_ms() {
+                // For how long it is fresh is not known here.
+                (times.stored_ms, times.expires_ms) = (stored_ms, now);
+            }
+            came
         }
         Joined::Lead(Lead { guard, follower }) => {
             let task = Task {

@@ -83,18 +83,25 @@ pub async fn beside(
     let (forms, keys): (Vec<_>, Vec<Key>) = other_forms(proxy, wanted).unzip();
     if let Some(until) = time_left(proxy, wanted).filter(|_| !keys.is_empty()) {
         let found = proxy.cache.fetch_all(&keys, until).await;
-        if let Some(made) = made_of(proxy, session, wanted, &forms, found).await? {
+        if let Some((made, _)) = made_of(proxy, session, wanted, &forms, found).await? {
             return Ok(Some(made));
         }
     }
     // It has a deadline of its own.
-    let keys: Vec<Key> = std::iter::once(wanted.key).chain(keys).collect();
-    let mut found = proxy.cache.fetch_cold(&keys).await.into_iter();
-    let own = found.next().flatten();
-    match own.filter(|record| accepts(wanted, record)) {
-        Some(record) => Ok(Some(record)),
-        None => made_of(proxy, session, wanted, &forms, found.collect()).await,
+    let Some(until) = proxy.cache.store().until_cold() else {
+        return Ok(None);
+    };
+    let own = proxy.cache.fetch_cold(&[wanted.key], until).await.pop();
+    if let Some(record) = own.flatten().filter(|record| accepts(wanted, record)) {
+        proxy.cache.share_found(record.clone());
+        return Ok(Some(record));
     }
+    let found = proxy.cache.fetch_cold(&keys, until).await;
+    let made = made_of(proxy, session, wanted, &forms, found).await?;
+    Ok(made.map(|(made, source)| {
+        proxy.cache.share_found(source);
+        made
+    }))
 }
 
 /// The forms from which the one that is asked for can be made, but for those that are here: these were looked
@@ -106,17 +113,20 @@ fn other_forms(
     let (api, variant) = (wanted.asked.api, &wanted.asked.facts.variant);
     forms::sources(api, variant)
         .map(|form| (form, wanted.keys.key(form)))
-        .filter(|(_, key)| proxy.cache.store().get_hot(key).is_none())
+        .filter(|(_, key)| {
+            let here = proxy.cache.store().get_hot(key);
+            here.is_none_or(|record| !record.is_fresh(now_ms()))
+        })
 }
 
-/// The answer in the form that is asked for, made of what was found in others.
+/// The answer in the form that is asked for, made of what was found in others, and of which.
 async fn made_of(
     proxy: &LlmProxy,
     session: &mut Session,
     wanted: &Wanted<'_>,
     forms: &[&'static Variant],
     found: Vec<Option<Arc<Record>>>,
-) -> Result<Option<Arc<Record>>> {
+) -> Result<Option<(Arc<Record>, Arc<Record>)>> {
     let mut found: Vec<_> = (forms.iter().zip(found))
         .filter_map(|(form, record)| Some((*form, record?)))
         .filter(|(_, record)| accepts(wanted, record))
@@ -125,7 +135,7 @@ async fn made_of(
     for (form, record) in found {
         let made = Box::pin(stored::convert(proxy, session, form, wanted, &record));
         if let Some(made) = made.await? {
-            return Ok(Some(made));
+            return Ok(Some((made, record)));
         }
     }
     Ok(None)

@@ -198,6 +198,15 @@ async fn join(
                 ctx.account.outcome = Some(coalesced.outcome);
                 let _following = proxy.following();
                 match answer::outlook(session, &mut follower, visit.tenant, coding).await? {
+                    // It was found, perhaps, and is older than this client wants.
+                    Outlook::Answer
+                        if follower
+                            .flight()
+                            .found_ms()
+                            .is_some_and(|ms| !visit.control.accepts_age(age_secs(ms))) =>
+                    {
+                        break (proxy.cache.begin(key, visit.tenant), None);
+                    }
                     Outlook::Answer => {
                         ctx.trace.joined(follower.flight().call());
                         if let Some(record) = &fallback
@@ -390,6 +399,10 @@ async fn lead_the_way(
     answer::follow(session, ctx, follower, &signal, true).await?;
     note_delivered(proxy, key, &flight);
     Ok(())
+}
+
+fn age_secs(stored_ms: u64) -> u64 {
+    now_ms().saturating_sub(stored_ms) / 1000
 }
 
 /// What the fleet has to know of a question.

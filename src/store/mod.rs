@@ -168,6 +168,11 @@ impl Store {
         self.shared.as_ref()
     }
 
+    /// Until when a request that begins to look in the bucket now waits for it. `None`: there is none.
+    pub fn until_cold(&self) -> Option<tokio::time::Instant> {
+        Some(self.shared.as_ref()?.objects()?.until())
+    }
+
     /// Whether a record may have been purged while this replica was down.
     fn distrusts(&self, record: &Record) -> bool {
         let shared = self.shared.as_ref();

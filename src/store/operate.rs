@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
+use tokio::time::sleep;
 
 use super::disk::DiskError;
 use super::disk::scan::{self, Found};
 use super::purge::{Covers, TooMany};
 use super::record::Record;
 use super::shared::Place;
+use super::shared::client::trouble::Trouble;
 use super::{Store, StoreError, aside, disk};
 use crate::key::Key;
 
@@ -29,6 +31,9 @@ pub type ReadError = rocksdb::Error;
 /// A server that runs beside adds and removes files at any moment; a look that met one of them begins anew,
 /// for so long.
 const LOOK_AGAIN_MAX: Duration = Duration::from_secs(10);
+/// How often the shared tier is asked for what a purge of a key has to cover, and how long after the last time.
+const LOOKS_MAX: usize = 5;
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// What fails so often while nothing changes is not due to a server that runs beside.
 const FAILURES_MAX: usize = 5;
 
@@ -163,21 +168,46 @@ impl Store {
 
     /// Which question an answer is to ([`About::question`](super::about::About)) that other replicas have,
     /// perhaps. Takes one deadline of the shared tier at most.
-    pub async fn question_elsewhere(&self, key: &Key) -> Option<[u8; 8]> {
-        let shared = self.shared.as_ref()?;
-        Some(shared.get(key).await?.about.question)
+    pub async fn question_elsewhere(&self, key: &Key) -> Result<Option<[u8; 8]>, Trouble> {
+        let Some(shared) = &self.shared else {
+            return Ok(None);
+        };
+        let mut found = shared.look(key).await;
+        for _ in 1..LOOKS_MAX {
+            if found.is_ok() {
+                break;
+            }
+            sleep(LOOK_AGAIN).await;
+            found = shared.look(key).await;
+        }
+        let found = match (found?, self.until_cold()) {
+            (None, Some(until)) => shared.look_cold(key, until).await?,
+            (found, _) => found,
+        };
+        Ok(found.map(|record| record.about.question))
     }
 
     /// What a purge of one key has to cover: also the other forms of the same answer. `elsewhere`: the question,
     /// as the shared tier has it; what is here counts more. Blocks.
-    pub fn answer_of(&self, key: Key, elsewhere: Option<[u8; 8]>) -> Result<Covers, PurgeError> {
+    pub fn answer_of(
+        &self,
+        key: Key,
+        elsewhere: Result<Option<[u8; 8]>, Trouble>,
+    ) -> Result<Covers, PurgeError> {
         let unknown = |e: &dyn std::fmt::Display| PurgeError::NotLookedUp(e.to_string());
         let found = self.inspect(&key).map_err(|e| unknown(&e))?;
         if found.is_none() && self.writer.is_some() && !self.disk.is_open() {
             return Err(unknown(&StoreError::Closed));
         }
-        let here = found.map(|record| record.about.question);
-        let question = here.or(elsewhere);
+        let question = match found {
+            Some(record) => Some(record.about.question),
+            None => elsewhere.map_err(|why| {
+                unknown(&format!(
+                    "it is not here, and of the shared tier and the bucket: {why}. Ask a replica that has it, \
+                     or again, or purge by model, namespace, tenant or age"
+                ))
+            })?,
+        };
         Ok(Covers::Answer { key, question })
     }
 

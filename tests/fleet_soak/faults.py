@@ -13,8 +13,9 @@ RECOVERY = 30
 
 
 class Faults:
-    def __init__(self, cluster, replicas, load, upstream):
+    def __init__(self, cluster, replicas, load, upstream, bucket):
         self.cluster, self.replicas, self.load, self.upstream = cluster, replicas, load, upstream
+        self.bucket = bucket
         self.dice = load.dice
         self.count = collections.Counter()
         self.not_recovered = []
@@ -34,7 +35,8 @@ class Faults:
             self.flushed,
         ]
         replicas = [self.replica_dies, self.replica_hangs, self.replica_restarts]
-        self.kinds = nodes * 2 + replicas * 4
+        bucket = [self.bucket_fails, self.bucket_hangs, self.bucket_spoilt]
+        self.kinds = nodes * 2 + replicas * 4 + bucket * 2
 
     async def run(self, until):
         order = []
@@ -45,7 +47,7 @@ class Faults:
             fault = order.pop()
             name = fault.__name__.replace("_", " ")
             self.count[name] += 1
-            on_nodes = not name.startswith("replica")
+            on_nodes = not name.startswith(("replica", "bucket"))
             if on_nodes:
                 self.load.node_faults.append([time.monotonic(), float("inf")])
             purging = asyncio.ensure_future(self.purge_soon())
@@ -184,6 +186,21 @@ class Faults:
     async def flushed(self):
         for node in await self.cluster.masters():
             await redis.ask(node.port, "FLUSHALL", patience=10)
+
+    # Faults of the bucket
+
+    async def bucket_fails(self):
+        self.bucket.fails = True
+        await self.some_time()
+        self.bucket.fails = False
+
+    async def bucket_hangs(self):
+        self.bucket.delay = self.dice.choice([0.1, 0.3, 15.0])
+        await self.some_time()
+        self.bucket.delay = 0.0
+
+    async def bucket_spoilt(self):
+        self.bucket.spoil(self.dice)
 
     # Faults of replicas
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import signal
 import subprocess
@@ -29,17 +30,22 @@ shared:
   cluster: true
   prefix: "soak:"
   deadline: 30ms
+objects:
+  bucket: soak
+  endpoint: http://127.0.0.1:{objects}
+  access_key_env: SOAK_KEY
+  secret_key_env: SOAK_KEY
 log: {{level: warn}}
 """
 
 
 class Replica:
-    def __init__(self, server, nth, nodes, upstream):
+    def __init__(self, server, nth, nodes, upstream, objects):
         self.server, self.nth = server, nth
         self.port, self.admin = ports.free(), ports.free()
         self.dir = tempfile.TemporaryDirectory(prefix="soak-replica-")
         config = CONFIG.format(
-            port=self.port, admin=self.admin, upstream=upstream, nodes=json.dumps(nodes)
+            port=self.port, admin=self.admin, upstream=upstream, objects=objects, nodes=json.dumps(nodes)
         )
         Path(self.dir.name, "config.yaml").write_text(config)
         self.process = None
@@ -56,6 +62,7 @@ class Replica:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env=os.environ | {"SOAK_KEY": "soak"},
             )
 
     async def start(self):

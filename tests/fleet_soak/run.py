@@ -5,8 +5,9 @@ fail, memory stays flat, and whatever was done is over by itself.
     run.py [--seconds 600] [--server PATH] [--seed N] [--workers 12]
 
 Three servers share a cluster of three Redis masters, each with a replica (`redis-server`, or what REDIS_SERVER
-names), behind relays on loopback. Nodes and replicas are stopped, killed and started, the network is slow or
-cut, values are overwritten, and replica 0, which lives all the time, purges. The last line of standard output
+names), behind relays on loopback, and a bucket below it. Nodes and replicas are stopped, killed and started, the
+network is slow or cut, the bucket fails, values and objects are overwritten, and replica 0, which lives all the
+time, purges. The last line of standard output
 is a summary in JSON; the exit code is 1 if anything is not as it must be.
 """
 
@@ -20,6 +21,7 @@ import time
 from pathlib import Path
 
 import ports
+from bucket import Bucket
 from cluster import Cluster
 from faults import Faults
 from load import Load
@@ -45,16 +47,18 @@ def percentile(values, share):
 
 async def soak(args, seed):
     began = time.monotonic()
-    cluster, upstream, replicas = Cluster(), Upstream(), []
+    cluster, upstream, bucket, replicas = Cluster(), Upstream(), Bucket(), []
     try:
         await cluster.start()
         port = ports.free()
         await upstream.start(port)
-        replicas = [Replica(args.server, nth, cluster.names(), port) for nth in range(REPLICAS)]
+        objects = ports.free()
+        await bucket.start(objects)
+        replicas = [Replica(args.server, nth, cluster.names(), port, objects) for nth in range(REPLICAS)]
         for replica in replicas:
             await replica.start()
         load = Load(replicas, upstream, seed)
-        faults = Faults(cluster, replicas, load, upstream)
+        faults = Faults(cluster, replicas, load, upstream, bucket)
         if wrongs := await faults.all_well(time.monotonic() + 20):
             sys.exit(f"the fleet does not come up: {wrongs}; {replicas[0].log_tail()}")
         began = time.monotonic()
@@ -64,7 +68,7 @@ async def soak(args, seed):
         await faults.run(began + args.seconds)
         load.stopped = True
         await asyncio.gather(*tasks)
-        return await summary(load, faults, replicas, rss, seed, time.monotonic() - began)
+        return await summary(load, faults, bucket, replicas, rss, seed, time.monotonic() - began)
     finally:
         for replica in replicas:
             replica.stop()
@@ -87,11 +91,12 @@ def costs(calls):
     return {"crowds": len(calls), "calls_mean": mean, "calls_max": max(calls, default=None)}
 
 
-async def summary(load, faults, replicas, rss, seed, took):
+async def summary(load, faults, bucket, replicas, rss, seed, took):
     shared = {}
+    kept = ("llm_cache_shared_", "llm_cache_objects_", "llm_cache_tier_hits_total")
     for replica in replicas:
         for name, value in (await replica.metrics()).items():
-            if name.startswith("llm_cache_shared_") and value and "_bucket" not in name:
+            if name.startswith(kept) and value and "_bucket" not in name:
                 shared[name] = round(shared.get(name, 0) + value, 3)
     first = rss[min(6, len(rss) // 2)][0]
     last = rss[-1][0]
@@ -102,6 +107,7 @@ async def summary(load, faults, replicas, rss, seed, took):
         "requests": load.count["requests"],
         "outcomes": dict(load.outcomes),
         "upstream_calls": len(load.upstream.calls),
+        "bucket": dict(bucket.count),
         "wrong": len(load.wrong),
         "stale": load.count["stale"],
         "failed": load.count["failed"],

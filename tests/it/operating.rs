@@ -12,7 +12,7 @@ mod million;
 mod purging;
 
 /// Asks the admin listener as somebody on this machine.
-async fn operate(proxy: &Proxy, ask: Ask) -> Answer {
+pub async fn operate(proxy: &Proxy, ask: Ask) -> Answer {
     let ask = match ask.headers.iter().any(|(name, _)| name == "host") {
         true => ask,
         false => ask.header("host", &proxy.admin.to_string()),
@@ -24,7 +24,7 @@ fn get(path: &str) -> Ask {
     Ask::get(path).without("authorization")
 }
 
-fn post(path: &str, body: &Value) -> Ask {
+pub fn post(path: &str, body: &Value) -> Ask {
     Ask::post(path, body.to_string()).without("authorization")
 }
 

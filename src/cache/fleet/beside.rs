@@ -34,20 +34,24 @@ impl Cache {
         fetched.map(|record| record.ok().flatten()).collect()
     }
 
-    /// What the bucket has of these answers, a few of them, made answers of this replica and of the shared
-    /// tier.
-    pub async fn fetch_cold(&self, keys: &[Key]) -> Vec<Option<Arc<Record>>> {
+    /// What the bucket has of these answers, a few of them, until then, made answers of this replica.
+    pub async fn fetch_cold(&self, keys: &[Key], until: Instant) -> Vec<Option<Arc<Record>>> {
         let Some(shared) = self.store.shared() else {
             return Vec::new();
         };
         let generation = self.store.generation();
         let fetches = keys.iter().map(async |key| {
-            let record = shared.get_cold(key).await?;
-            let record = self.take_in(record, generation, Tier::Objects)?;
-            shared.offer(record.clone());
-            Some(record)
+            let record = shared.get_cold(key, until).await?;
+            self.take_in(record, generation, Tier::Objects)
         });
         join_all(fetches).await
+    }
+
+    /// Makes an answer of the bucket that is served one of the shared tier, too.
+    pub fn share_found(&self, record: Arc<Record>) {
+        if let Some(shared) = self.store.shared() {
+            shared.offer(record);
+        }
     }
 
     /// Ends a flight with an answer that was found instead: for those who follow it here, and at the replicas

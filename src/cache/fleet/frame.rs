@@ -47,6 +47,8 @@ pub enum Frame {
 pub struct HeadFrame {
     /// Length of the body, if it is known.
     pub content_length: Option<u64>,
+    /// When it was stored, if it was found instead of asked for.
+    pub stored_ms: Option<u64>,
     /// Headers for everyone.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -56,6 +58,7 @@ impl HeadFrame {
     pub fn of(head: &Head) -> HeadFrame {
         HeadFrame {
             content_length: head.content_length,
+            stored_ms: head.stored_ms,
             headers: head.shared_headers.clone(),
         }
     }
@@ -74,6 +77,7 @@ impl HeadFrame {
             status: 200,
             headers: self.headers.clone(),
             shared_headers: self.headers,
+            stored_ms: self.stored_ms,
             content_length: self.content_length,
         }
     }
@@ -113,7 +117,9 @@ fn checksum(tag: u8, payload: &[u8], offset: u64) -> u64 {
 
 fn head_bytes(head: &HeadFrame) -> Vec<u8> {
     let mut out = Vec::new();
-    out.extend_from_slice(&head.content_length.unwrap_or(u64::MAX).to_le_bytes());
+    for number in [head.content_length, head.stored_ms] {
+        out.extend_from_slice(&number.unwrap_or(u64::MAX).to_le_bytes());
+    }
     out.extend_from_slice(
         &u16::try_from(head.headers.len())
             .unwrap_or(u16::MAX)
@@ -163,7 +169,8 @@ pub fn decode(bytes: &[u8], offset: u64) -> Result<Option<(Frame, usize)>, Damag
 
 fn read_head(payload: &[u8]) -> Option<HeadFrame> {
     let mut rest = Reader(payload);
-    let content_length = rest.u64().ok()?;
+    let (content_length, stored_ms) = (rest.u64().ok()?, rest.u64().ok()?);
+    let known = |number: u64| Some(number).filter(|number| *number != u64::MAX);
     let count = rest.u16().ok()?;
     if count > HEADERS_MAX {
         return None;
@@ -177,7 +184,8 @@ fn read_head(payload: &[u8]) -> Option<HeadFrame> {
         headers.push((name, value));
     }
     Some(HeadFrame {
-        content_length: Some(content_length).filter(|length| *length != u64::MAX),
+        content_length: known(content_length),
+        stored_ms: known(stored_ms),
         headers,
     })
 }

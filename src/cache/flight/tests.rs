@@ -7,6 +7,7 @@ fn head() -> Head {
         status: 200,
         headers: vec![],
         shared_headers: vec![],
+        stored_ms: None,
         content_length: None,
     }
 }

@@ -106,6 +106,11 @@ impl<'a> Change<'a> {
         self.write_if_large()
     }
 
+    /// Notes something beside the entries, before any that come after it.
+    pub fn note(&mut self, key: &[u8], value: &[u8]) {
+        self.pointers().put(key, value);
+    }
+
     /// Takes a key out of the index; false if it was not there.
     pub fn unlink(&mut self, key: &Key) -> Result<bool, DiskError> {
         let Some(segment) = self.segment_of(key)? else {

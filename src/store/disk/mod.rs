@@ -24,7 +24,7 @@ use crate::config::Durability;
 use crate::key::Key;
 use crate::metrics::{Metrics, Removal};
 use change::Change;
-use layout::{Families, Kind, Queue, Segment, data_key};
+use layout::{Families, GENERATION_KEY, Kind, Queue, Segment, data_key};
 use options::{Shared, Sizes};
 
 mod change;
@@ -88,6 +88,8 @@ pub struct Disk {
     /// Held while purges are written down.
     remembering: Mutex<()>,
     remembering_untold: Mutex<()>,
+    /// The number of the last purge that the database knows of.
+    noted_generation: AtomicU64,
     /// There are purges that are not written down.
     unwritten_purges: AtomicBool,
     /// There are purges that are in the log only.
@@ -194,6 +196,11 @@ impl Disk {
         };
         let mut table = self.table.lock().clone();
         let mut change = self.change(&db, families, &mut table);
+        // An entry must not have a number that a purge could be given once more after a restart.
+        let generation = self.purges.generation();
+        if self.noted_generation.load(Relaxed) != generation {
+            change.note(GENERATION_KEY, &generation.to_be_bytes());
+        }
         for key in deletes {
             if change.unlink(key)? {
                 self.metrics.store_removed(Removal::Replaced).inc();
@@ -212,6 +219,7 @@ impl Disk {
         }
         change.commit()?;
         self.adopt(table);
+        self.noted_generation.store(generation, Relaxed);
         Ok(())
     }
 

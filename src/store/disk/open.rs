@@ -103,6 +103,7 @@ impl Disk {
             purges: loaded.purges,
             remembering: Mutex::default(),
             remembering_untold: Mutex::default(),
+            noted_generation: 0.into(),
             unwritten_purges: false.into(),
             logged_purges: false.into(),
             floor_done: loaded.floor_done.into(),

@@ -38,20 +38,29 @@ impl Shared {
 
     /// The answer, if there is one. Takes one deadline at most.
     pub async fn get(&self, key: &Key) -> Option<Record> {
+        self.look(key).await.ok().flatten()
+    }
+
+    /// The same; an error if that cannot be known.
+    pub async fn look(&self, key: &Key) -> Result<Option<Record>, Trouble> {
         // Nothing can be believed before the purges are known.
-        self.purges.position()?;
+        self.purges.position().ok_or(Trouble::Unreachable)?;
         let main = self.names.main(key);
         let get = async {
             let value = match self.timed(Operation::Get, self.engine.get(&main)).await {
                 Err(Trouble::Refused(why)) if Bad::is_stranger(&why) => {
                     self.bad(key, Bad::stranger(why));
-                    return None;
+                    return Ok(None);
                 }
-                value => value.ok()??,
+                value => value?,
             };
-            self.record(key, &main, &value).await
+            match value {
+                Some(value) => Ok(self.record(key, &main, &value).await),
+                None => Ok(None),
+            }
         };
-        timeout(self.options.client.deadline, get).await.ok()?
+        let looked = timeout(self.options.client.deadline, get).await;
+        looked.unwrap_or(Err(Trouble::Deadline))
     }
 
     async fn value_or_lease(&self, key: &Key, token: &Token) -> Found {

@@ -102,6 +102,7 @@ impl Shared {
 
     /// Whether a purge covers an answer that is on its way under a lease.
     pub fn has_purged(&self, token: &Token, key: &Key, about: &About) -> bool {
-        self.purges.cover(token.generation(), key, about, u64::MAX)
+        // Of what age it is nobody knows: it may have been found.
+        self.purges.cover(token.generation(), key, about, 0)
     }
 }

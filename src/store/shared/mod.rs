@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::Store;
 use super::now_ms;
@@ -90,6 +90,7 @@ pub struct Shared {
     /// There is something to tell the fleet.
     untold: Notify,
     queue: writes::Queue,
+    parts_turns: Semaphore,
     objects: Option<Objects>,
     /// Answers that whoever publishes them writes himself.
     published: Mutex<HashMap<Key, Option<Arc<Record>>>>,
@@ -114,6 +115,7 @@ impl Shared {
             stepped_at: Mutex::new(tokio::time::Instant::now()),
             untold: Notify::new(),
             queue: writes::Queue::new(options.write_queue_bytes_max),
+            parts_turns: Semaphore::new(parts::LOOKS_MAX),
             published: Mutex::default(),
             runtime: OnceLock::new(),
             purges_known: AtomicBool::new(false),
@@ -206,7 +208,8 @@ impl Shared {
     /// known.
     async fn encoded(&self, record: &Arc<Record>) -> Option<Encoded> {
         let deadline = Instant::now() + BEHIND_MAX;
-        while self.purges.is_behind(record.generation) && Instant::now() < deadline {
+        let waits = || self.purges.is_behind(record.generation) && self.is_connected();
+        while waits() && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let generation = self.purges.generation_of(record.generation)?;
@@ -267,22 +270,24 @@ impl Shared {
     /// Waits until all is written and told that is to be, for a while. What is left then is counted.
     pub async fn settle(&self, within: Duration) {
         let deadline = Instant::now() + within;
-        let queued = || {
-            let objects = self.objects.as_ref().map_or(0, Objects::queued_bytes);
-            self.queue.bytes() + objects
-        };
+        let for_bucket = || self.objects.as_ref().map_or(0, Objects::queued_bytes);
         let settled = || {
             let published = self.published.lock().is_empty();
-            published && queued() == 0 && !self.has_untold()
+            let shared = published && self.queue.bytes() == 0 && !self.has_untold();
+            (shared || !self.is_connected()) && for_bucket() == 0
         };
-        while !settled() && Instant::now() < deadline && self.is_connected() {
+        while !settled() && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         if self.has_untold() {
             log::error!("the fleet has not been told of all purges; it is after the next start");
         }
-        if queued() > 0 {
-            log::warn!("{} bytes of answers are not shared any more", queued());
+        let left = [
+            (self.queue.bytes(), "shared"),
+            (for_bucket(), "put into the bucket"),
+        ];
+        for (bytes, done) in left.into_iter().filter(|(bytes, _)| *bytes > 0) {
+            log::warn!("{bytes} bytes of answers are not {done} any more");
         }
     }
 

@@ -93,10 +93,13 @@ impl Objects {
         self.queue.bytes()
     }
 
-    /// Queues an answer that is to be fresh for long.
+    /// Queues an answer that is to be fresh for long. In the place of one that is not nothing may come back
+    /// that is older.
     pub fn offer(&self, record: Arc<Record>) {
         let left_ms = record.expires_ms.saturating_sub(now_ms());
-        if Duration::from_millis(left_ms) >= self.options.ttl_min && !self.queue.put(record) {
+        if Duration::from_millis(left_ms) < self.options.ttl_min {
+            self.forget(&record.key);
+        } else if !self.queue.put(record) {
             self.metrics.objects.writes_dropped.inc();
         }
     }
@@ -125,16 +128,20 @@ impl Objects {
         let _ = self.timed(Operation::Delete, delete).await;
     }
 
-    /// What there is under a key. Takes one deadline at most.
-    async fn get(&self, key: &Key) -> Option<Bytes> {
-        let began = Instant::now();
-        let outcome = self.read(*key).await;
-        self.count(Operation::Get, began, &outcome);
-        outcome.ok().flatten()
+    /// Until when who begins to look now waits.
+    pub fn until(&self) -> Instant {
+        Instant::now() + self.options.deadline
     }
 
-    async fn read(&self, key: Key) -> Result<Option<Bytes>, Trouble> {
-        let deadline = Instant::now() + self.options.deadline;
+    /// What there is under a key, if it comes by then.
+    async fn get(&self, key: &Key, until: Instant) -> Result<Option<Bytes>, Trouble> {
+        let began = Instant::now();
+        let outcome = self.read(*key, until).await;
+        self.count(Operation::Get, began, &outcome);
+        outcome
+    }
+
+    async fn read(&self, key: Key, deadline: Instant) -> Result<Option<Bytes>, Trouble> {
         let pass = self.breaker.enter().ok_or(Trouble::Open)?;
         // Without one in time the pass says nothing: it was not asked.
         let turn = timeout_at(deadline, self.reads.clone().acquire_owned()).await;

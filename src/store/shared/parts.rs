@@ -18,6 +18,8 @@ use crate::store::record::Record;
 const PARTS_MAX: usize = 1024;
 /// A longer one, with what stands beside it, is not shared: compressed it may be longer than what is read.
 const PART_BYTES_MAX: usize = 2 * SHORT_BYTES_MAX;
+/// Requests that look for parts at once: together they take half of all room.
+pub const LOOKS_MAX: usize = 8;
 /// Groups of them under way at once.
 const GROUPS_MAX: usize = 4;
 /// More bytes than these are decompressed off the proxy's threads.
@@ -44,6 +46,9 @@ impl Shared {
         if self.purges.position().is_none() || until <= Instant::now() {
             return parts;
         }
+        // The seats are for others as well.
+        let turn = timeout_at(until, self.parts_turns.acquire()).await;
+        let Ok(Ok(_turn)) = turn else { return parts };
         let keys: Vec<Key> = keys.iter().take(PARTS_MAX).copied().collect();
         let names: Vec<Vec<u8>> = keys.iter().map(|key| self.names.main(key)).collect();
         let groups = self.engine.together(&names);

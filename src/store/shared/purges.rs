@@ -4,7 +4,6 @@
 //! of the moment when its upstream was asked; who reads it compares it with all purges since.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -16,47 +15,24 @@ use crate::key::Key;
 use crate::store::about::About;
 use crate::store::purge::Covers;
 use known::Known;
+pub use own::TOLD_KEPT;
+#[cfg(test)]
+use own::UNTOLD_MAX;
+use own::{Own, Purge};
 
 mod known;
+mod own;
 
 /// Purges that the log keeps, and every replica remembers: what is older than all of them is not used.
 pub const KEPT_MAX: usize = 1024;
-/// Own purges that wait for the fleet. One more, and all of them become one of everything.
-const UNTOLD_MAX: usize = 256;
-/// For so long an own purge is told again if the log has lost it.
-pub const TOLD_KEPT: Duration = Duration::from_secs(600);
-/// Own purges that are kept for that; all that can be told at once.
-const TOLD_MAX: usize = UNTOLD_MAX;
-/// Bytes in front of an entry: of the origin, and of what tells its purges apart.
-const ORIGIN: usize = 8;
-const ID: usize = 8;
 /// Logs before this one whose purges are remembered.
 const OLDER_MAX: usize = 4;
 
 /// What this replica knows of the fleet's purges.
+#[derive(Default)]
 pub struct FleetPurges {
-    /// Its own purges have this in front.
-    origin: [u8; ORIGIN],
     state: RwLock<Option<State>>,
     own: Mutex<Own>,
-}
-
-#[derive(Default)]
-struct Own {
-    /// Purges, of others as well, that are being carried out on this replica.
-    under_way: Vec<Covers>,
-    untold: VecDeque<Purge>,
-    told: VecDeque<(u64, Purge, Instant)>,
-    next_id: u64,
-}
-
-/// A purge of this replica.
-#[derive(Clone, PartialEq)]
-pub struct Purge {
-    /// No other one of this process has it.
-    id: u64,
-    /// What it covers.
-    pub covers: Covers,
 }
 
 struct State {
@@ -72,17 +48,6 @@ struct State {
     reached: BTreeMap<u64, u64>,
 }
 
-impl Default for FleetPurges {
-    fn default() -> FleetPurges {
-        let origin = getrandom::u64().unwrap_or_default().to_le_bytes();
-        FleetPurges {
-            origin,
-            state: RwLock::new(None),
-            own: Mutex::default(),
-        }
-    }
-}
-
 /// A purge that is being carried out; until this is dropped it counts among those that are known.
 pub struct UnderWay<'a> {
     purges: &'a FleetPurges,
@@ -91,30 +56,23 @@ pub struct UnderWay<'a> {
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        let mut own = self.purges.own.lock();
-        let at = own
-            .under_way
-            .iter()
-            .position(|covers| *covers == self.covers);
-        if let Some(at) = at {
-            own.under_way.swap_remove(at);
-        }
+        self.purges.own.lock().ends(&self.covers);
     }
 }
 
 /// An entry of the log.
 pub enum Entry {
-    /// A purge of this very process.
-    Own(Covers),
+    /// A purge of this very process, or one that was in the log before and is told again.
+    CarriedOut(Covers),
     /// One of another replica. What is not understood covers everything.
-    Others(Covers),
+    New(Covers),
 }
 
 impl Entry {
     /// What it covers.
     pub fn covers(self) -> Covers {
         match self {
-            Entry::Own(covers) | Entry::Others(covers) => covers,
+            Entry::CarriedOut(covers) | Entry::New(covers) => covers,
         }
     }
 }
@@ -177,18 +135,13 @@ impl FleetPurges {
             return true;
         }
         let from = if log.id == state.log.id { number } else { 0 };
-        let own = self.own.lock();
-        let told = own.told.iter().filter(|(at, ..)| *at > from);
-        let told = told.map(|(_, purge, _)| &purge.covers);
-        let untold = own.untold.iter().map(|purge| &purge.covers);
-        let mut own = untold.chain(&own.under_way).chain(told);
-        own.any(covered)
+        self.own.lock().cover(from, covered)
     }
 
     /// To be called before a purge is carried out and dropped once it is in the log or told: an answer
     /// of the shared tier that comes between would be taken for one that is newer than the purge.
     pub fn under_way(&self, covers: &Covers) -> UnderWay<'_> {
-        self.own.lock().under_way.push(covers.clone());
+        self.own.lock().begins(covers.clone());
         UnderWay {
             purges: self,
             covers: covers.clone(),
@@ -270,8 +223,10 @@ impl FleetPurges {
         let mut state = self.state.write();
         let Some(state) = state.as_mut() else { return };
         state.entry = Some((number, xxh3_64(entry)));
-        state.log.add(number, covers);
+        state.log.add(number, covers.clone());
         state.last = state.last.max(number);
+        let entry = entry.to_vec();
+        self.own.lock().read(number, Purge { entry, covers });
     }
 
     /// Notes that up to here all is carried out, as of this replica's generation `local`.
@@ -294,77 +249,43 @@ impl FleetPurges {
 
     /// An own purge that the fleet has to be told of.
     pub fn tell(&self, covers: Covers) {
-        let mut own = self.own.lock();
-        let mut purge = Purge {
-            id: own.next_id,
-            covers,
-        };
-        own.next_id += 1;
-        if own.untold.len() >= UNTOLD_MAX {
-            own.untold.clear();
-            purge.covers = Covers::All;
-        }
-        own.untold.push_back(purge);
+        self.own.lock().tell(covers);
     }
 
     /// Whether there is any.
     pub fn has_untold(&self) -> bool {
-        !self.own.lock().untold.is_empty()
+        !self.own.lock().untold().is_empty()
     }
 
     /// All of them, to be told after a restart.
     pub fn untold(&self) -> Vec<Covers> {
         let own = self.own.lock();
-        own.untold
-            .iter()
-            .map(|purge| purge.covers.clone())
-            .collect()
+        let covers = own.untold().iter().map(|purge| purge.covers.clone());
+        covers.collect()
     }
 
-    /// The next one, as an entry of the log.
-    pub fn next_untold(&self) -> Option<(Purge, Vec<u8>)> {
-        let purge = self.own.lock().untold.front().cloned()?;
-        let id = purge.id.to_le_bytes();
-        let entry = [&self.origin[..], &id, &purge.covers.encode()].concat();
-        Some((purge, entry))
+    /// The next one.
+    pub fn next_untold(&self) -> Option<Purge> {
+        self.own.lock().untold().front().cloned()
     }
 
     /// The log has it under this number.
     pub fn told(&self, purge: Purge, number: u64) {
-        let mut own = self.own.lock();
-        // It may have become a part of one of everything meanwhile.
-        if own.untold.front() == Some(&purge) {
-            own.untold.pop_front();
-        }
-        own.told.push_back((number, purge, Instant::now()));
-        if own.told.len() > TOLD_MAX {
-            own.told.pop_front();
-        }
+        self.own.lock().told(purge, number);
     }
 
     /// The log ends at `last`, or is another one than before: what it has lost is told again.
     pub fn tell_again(&self, last: u64) {
-        let mut own = self.own.lock();
-        let Own { untold, told, .. } = &mut *own;
-        told.retain(|(number, purge, at)| {
-            let lost = *number > last;
-            if lost && at.elapsed() < TOLD_KEPT {
-                untold.push_back(purge.clone());
-            }
-            !lost
-        });
+        self.own.lock().tell_again(last);
     }
 
     /// Reads an entry of the log.
     pub fn read(&self, entry: &[u8]) -> Entry {
-        let Some((front, covers)) = entry.split_at_checked(ORIGIN + ID) else {
-            return Entry::Others(Covers::All);
-        };
-        let origin = front.get(..ORIGIN).unwrap_or_default();
-        let covers = Covers::decode(covers).unwrap_or(Covers::All);
-        match origin == self.origin {
-            true => Entry::Own(covers),
-            false => Entry::Others(covers),
+        let covers = Own::covered_by(entry);
+        let own = self.own.lock();
+        match own.is_of_us(entry) || own.has_read(entry) {
+            true => Entry::CarriedOut(covers),
+            false => Entry::New(covers),
         }
     }
 }

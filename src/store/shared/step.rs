@@ -17,12 +17,13 @@ use crate::store::purge::{Covers, TooMany};
 /// A purge reaches every replica within this, and a round trip.
 const EVERY: Duration = Duration::from_millis(200);
 /// A replica that has not looked for longer does not know what a log that was lost had in it. After less the
-/// others tell it again, who remember for twice as long what they told.
+/// others tell it again, who remember for twice as long what it said.
 const ALONE_MAX: Duration = Duration::from_secs(TOLD_KEPT.as_secs() / 2);
 /// Purges that are carried out one by one after a time away.
 const CARRIED_OUT_MAX: usize = 100;
 /// Between attempts to write down how far they are carried out.
 const WRITE_AGAIN: Duration = Duration::from_secs(1);
+const WRITE_AGAIN_MAX: Duration = Duration::from_secs(60);
 /// Bytes of chance in a log's name.
 const NAME_LEN: usize = 16;
 
@@ -75,7 +76,11 @@ async fn step(shared: &'static Shared, store: &'static Store) -> Result<(), NoSt
     };
     match position {
         Some((known, _)) if known == log_id(&name) => match shared.purges.goes_on(&mut log) {
-            GoesOn::Yes => go_on(shared, store, log).await?,
+            GoesOn::Yes => {
+                // One that was told may be gone with a server before anyone has read it.
+                shared.purges.tell_again(log.last);
+                go_on(shared, store, log).await?;
+            }
             GoesOn::Gap => {
                 log::warn!("this replica has missed purges that nobody remembers: it begins anew");
                 begin_anew(shared, store, log_id(&name), log, true).await?;
@@ -97,7 +102,8 @@ async fn step(shared: &'static Shared, store: &'static Store) -> Result<(), NoSt
             shared.purges.tell_again(0);
             let whole = read(shared, 0).await?;
             // Who has not looked for a while may have missed what nobody tells again.
-            let missed = shared.stepped_at.lock().elapsed() > ALONE_MAX;
+            let away = shared.stepped_at.lock().elapsed() > ALONE_MAX;
+            let missed = away || oldest(&whole) > 0;
             begin_anew(shared, store, log_id(&name), whole, missed).await?;
         }
         None => begin(shared, store, log, &name).await?,
@@ -157,9 +163,9 @@ async fn read(shared: &Shared, number: u64) -> Result<Log, Trouble> {
 async fn tell(shared: &Shared) -> Result<(), Trouble> {
     let mut outcome = Ok(());
     let mut told = false;
-    while let Some((purge, entry)) = shared.purges.next_untold() {
+    while let Some(purge) = shared.purges.next_untold() {
         let log = shared.names.purges();
-        let append = shared.engine.log_append(&log, &entry, KEPT_MAX);
+        let append = shared.engine.log_append(&log, &purge.entry, KEPT_MAX);
         match shared.timed(Operation::Purges, append).await {
             Ok(number) => shared.purges.told(purge, number),
             Err(why) => {
@@ -246,8 +252,8 @@ async fn go_on(shared: &'static Shared, store: &'static Store, log: Log) -> Resu
     let _known = note(shared, &log);
     for (number, entry) in log.entries {
         match shared.purges.read(&entry) {
-            Entry::Own(covers) => shared.purges.carried_out(number, covers, &entry),
-            Entry::Others(covers) => {
+            Entry::CarriedOut(covers) => shared.purges.carried_out(number, covers, &entry),
+            Entry::New(covers) => {
                 carry_out(store, covers.clone()).await?;
                 shared.purges.carried_out(number, covers, &entry);
                 shared.metrics.shared.purges(Direction::Received).inc();
@@ -269,8 +275,10 @@ fn arrived(shared: &'static Shared, store: &'static Store) {
 pub async fn write_down(shared: &'static Shared, store: &'static Store) {
     loop {
         shared.arrived.notified().await;
+        let mut pause = WRITE_AGAIN;
         while !blocking(|| store.write_down()).await.unwrap_or(false) {
-            sleep(WRITE_AGAIN).await;
+            sleep(pause).await;
+            pause = (pause * 2).min(WRITE_AGAIN_MAX);
         }
     }
 }

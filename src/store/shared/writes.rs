@@ -1,10 +1,12 @@
 //! What is to be written to the server: one queue, bounded by bytes and by count, that drops rather than
 //! waits.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use futures_util::StreamExt;
+use futures_util::future::{join, join_all};
 use futures_util::stream::{self, Stream};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -19,6 +21,8 @@ use crate::store::record::Record;
 const QUEUE_LEN_MAX: usize = 16 * 1024;
 /// Writes under way at once: with answers of some milliseconds each more than a server takes.
 const WRITES_MAX: usize = 8;
+/// Writes that wait behind others of keys that go the same way.
+const LANE_LEN: usize = 16;
 /// Longer answers are compressed off the thread that speaks to servers.
 const IN_PLACE_MAX: usize = 64 * 1024;
 
@@ -28,6 +32,15 @@ pub enum Write {
     Put(Arc<Record>),
     /// That there is none.
     Forget(Key),
+}
+
+impl Write {
+    fn key(&self) -> &Key {
+        match self {
+            Write::Put(record) => &record.key,
+            Write::Forget(key) => key,
+        }
+    }
 }
 
 /// The queue.
@@ -96,8 +109,16 @@ pub async fn write_all(shared: &'static Shared, store: &'static Store) {
     let Some(writes) = shared.queue.writes() else {
         return;
     };
-    writes
-        .for_each_concurrent(WRITES_MAX, async |write| match write {
+    let (hand_out, lanes) = in_lanes(writes, WRITES_MAX);
+    let lanes = lanes
+        .into_iter()
+        .map(|lane| write_lane(shared, store, lane));
+    join(hand_out, join_all(lanes)).await;
+}
+
+async fn write_lane(shared: &'static Shared, store: &'static Store, mut writes: Receiver<Write>) {
+    while let Some(write) = writes.recv().await {
+        match write {
             Write::Put(record) => {
                 let purged = store.is_purged(&record);
                 if !purged && !shared.put(&record).await {
@@ -106,8 +127,29 @@ pub async fn write_all(shared: &'static Shared, store: &'static Store) {
                 shared.queue.written(&record);
             }
             Write::Forget(key) => shared.remove(&key).await,
-        })
-        .await;
+        }
+    }
+}
+
+/// Hands writes out to so many lanes, those of one key to the same: the last one is to stay.
+pub fn in_lanes(
+    writes: impl Stream<Item = Write>,
+    lanes: usize,
+) -> (impl Future<Output = ()>, Vec<Receiver<Write>>) {
+    let lanes = (0..lanes.max(1)).map(|_| channel(LANE_LEN));
+    let (senders, receivers): (Vec<Sender<Write>>, Vec<Receiver<Write>>) = lanes.unzip();
+    let hand_out = async move {
+        let mut writes = pin!(writes);
+        while let Some(write) = writes.next().await {
+            // Digests are spread evenly.
+            let first = write.key().as_bytes().first().copied().unwrap_or_default();
+            if let Some(sender) = senders.get(usize::from(first) % senders.len()) {
+                // Who receives lives as long as this.
+                let _ = sender.send(write).await;
+            }
+        }
+    };
+    (hand_out, receivers)
 }
 
 /// An answer as it is stored. `None` if it is too long for that.

@@ -109,7 +109,7 @@ fn a_purge_of_one_key_covers_the_other_forms_of_the_answer() {
     }
     settle(&store);
     store
-        .purge(store.answer_of(json.key, None).unwrap())
+        .purge(store.answer_of(json.key, Ok(None)).unwrap())
         .unwrap();
     for (record, left) in [(&stream, false), (&json, false), (&other, true)] {
         assert_eq!(runtime().block_on(store.get(&record.key)).is_some(), left);

@@ -1,7 +1,7 @@
 //! A purge by key at a replica that does not have the answer: what it covers is read from the shared tier.
 
 use super::*;
-use crate::operating::{key_of, purge};
+use crate::operating::{key_of, operate, post, purge};
 
 #[tokio::test]
 async fn a_key_purged_where_it_is_not_known_takes_all_forms_everywhere() {
@@ -52,4 +52,25 @@ async fn a_key_that_nobody_has_is_purged_and_said_not_to_be_found() {
     assert_eq!(purged["found"], json!(true));
     assert_eq!(purged["fleet"], json!("waiting"));
     assert!(!serves(&fleet[0], &ask).await);
+}
+
+#[tokio::test]
+async fn what_cannot_be_looked_up_is_not_purged_by_half() {
+    let origin = origin().start().await;
+    let redis = Redis::start().await;
+    let fleet = fleet(1, &origin, &[redis.node()]).await;
+    redis.freeze();
+    // Who would be told that it is purged would not know of its other forms.
+    let purge = post("/cache/purge", &json!({"key": "ab".repeat(32)}));
+    let answer = operate(&fleet[0], purge.clone()).await;
+    let said = answer.is_clean(503).json()["error"]["message"].to_string();
+    assert!(said.contains("purge by model"), "{said}");
+    redis.thaw();
+    within(ms(20_000), "it can be looked up", async || {
+        match operate(&fleet[0], purge.clone()).await.head.status {
+            200 => Ok(()),
+            other => Err(format!("{other}")),
+        }
+    })
+    .await;
 }

@@ -374,16 +374,93 @@ async fn a_container_asks_with_the_keys_that_it_is_given() {
 }
 
 #[tokio::test]
-async fn what_is_not_fresh_for_long_is_not_written() {
+async fn what_is_not_fresh_for_long_is_not_written_nor_what_was_before_it() {
     let origin = origin().start().await;
     let (redis, bucket) = (Redis::start().await, Bucket::start().await);
     let replica = cold(&origin, &[redis.node()], &bucket).start().await;
     joined(&replica).await;
-    let short = chat("short").header("x-llm-cache-ttl", "59m");
-    replica.ask(&short).await.is(200, "miss");
-    replica.ask(&chat("long")).await.is(200, "miss");
+    let ask = chat("long, then short");
+    replica.ask(&ask).await.is(200, "miss");
     kept(&bucket, 1).await;
-    stored([&redis], 2).await;
+    // An answer that is over in an hour is not to be followed by the one before it.
+    let short = ask
+        .header("x-llm-cache-ttl", "59m")
+        .cache_control("no-cache");
+    replica.ask(&short).await.is(200, "refresh");
+    within(
+        ms(20_000),
+        "the older object is removed",
+        async || match bucket.objects().len() {
+            0 => Ok(()),
+            other => Err(format!("{other} objects")),
+        },
+    )
+    .await;
     assert_eq!(bucket.count(Method::PUT, 200), 1);
-    assert_eq!(bucket.count(Method::DELETE, 204), 0);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_young_answer_does_not_get_an_old_one_that_was_found() {
+    let origin = origin().start().await;
+    let (redis, bucket) = (Redis::start().await, Bucket::start().await);
+    let fleet = fleet_of(2, || cold(&origin, &[redis.node()], &bucket)).await;
+    let ask = chat("how old may it be");
+    fleet[0].ask(&ask).await.is(200, "miss");
+    kept(&bucket, 1).await;
+    within(ms(20_000), "the answer is two seconds old", async || {
+        let hit = fleet[0].ask(&ask).await;
+        let age = hit.is(200, "hit").field("age").unwrap().to_owned();
+        match age.parse::<u64>().unwrap() {
+            2.. => Ok(()),
+            _ => Err(age),
+        }
+    })
+    .await;
+    forgotten(&redis).await;
+    bucket.set_mood(Mood::Slow(ms(500)));
+    let young = ask.clone().cache_control("max-age=1");
+    let joined = async {
+        fleet[1].following(1).await;
+        fleet[1].ask(&young).await
+    };
+    let (_, young) = tokio::join!(fleet[1].ask(&ask), joined);
+    assert_eq!(young.is_clean(200).call(), 2, "{}", young.dump());
+}
+
+#[tokio::test]
+async fn a_purge_by_key_covers_what_is_made_of_an_object() {
+    let origin = origin().start().await;
+    let (redis, bucket) = (Redis::start().await, Bucket::start().await);
+    let fleet = fleet_of(3, || {
+        cold(&origin, &[redis.node()], &bucket).set("store.disk", "off")
+    })
+    .await;
+    let (plain, stream) = (chat("in two forms"), chat_stream("in two forms"));
+    let miss = fleet[0].ask(&stream).await;
+    let key = miss
+        .is(200, "miss")
+        .field("x-llm-cache-key")
+        .unwrap()
+        .to_owned();
+    kept(&bucket, 1).await;
+    forgotten(&redis).await;
+    // The bucket has it in another form than it is asked for.
+    fleet[1].ask(&plain).await.is(200, "hit");
+    origin.was_called(1);
+    within(
+        ms(20_000),
+        "the shared tier has it again",
+        async || match answers([&redis]).await.len() {
+            0 => Err("it has not".to_owned()),
+            _ => Ok(()),
+        },
+    )
+    .await;
+    forgotten(&redis).await;
+    // Nothing in memory here: what the key is about is read from the bucket.
+    crate::operating::purge(&fleet[2], &json!({"key": key})).await;
+    for replica in &fleet {
+        is_gone(ms(10_000), replica, &plain).await;
+        is_gone(ms(10_000), replica, &stream).await;
+    }
 }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 fn frames() -> Vec<Frame> {
     vec![
         Frame::Head(HeadFrame {
+            stored_ms: Some(7),
             content_length: None,
             headers: vec![(
                 HeaderName::from_static("content-type"),

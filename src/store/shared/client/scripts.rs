@@ -6,11 +6,11 @@ pub const RENEW: &str = "if redis.call('GET',KEYS[1])==ARGV[1] then \
 /// Ends a lease that is still ours.
 pub const END: &str = "if redis.call('GET',KEYS[1])==ARGV[1] then \
      return redis.call('DEL',KEYS[1]) end return 0";
-/// Numbers an entry and keeps the newest. One that is among the newest 64 already, of an attempt whose answer
-/// came too late, keeps its number. A counter that was evicted goes on where the log ends. Members of a
+/// Numbers an entry and keeps the newest. One that is there already, by an attempt whose answer came too late
+/// or by somebody else, keeps its number. A counter that was evicted goes on where the log ends. Members of a
 /// sorted set are distinct, hence the number in front.
 pub const LOG_APPEND: &str = "local e=':'..ARGV[1] \
-     for _,m in ipairs(redis.call('ZREVRANGE',KEYS[1],0,63)) do \
+     for _,m in ipairs(redis.call('ZREVRANGE',KEYS[1],0,-1)) do \
      if #m>#e and string.sub(m,-#e)==e then return tonumber(string.match(m,'^%d+')) end end \
      local n=redis.call('INCR',KEYS[2]) \
      local l=redis.call('ZREVRANGE',KEYS[1],0,0,'WITHSCORES') \

@@ -9,6 +9,8 @@ use crate::store::purge::Covers;
 pub struct Known {
     /// Which log it is.
     pub id: u32,
+    /// The floor at the beginning.
+    from: u64,
     /// Of what is older not all purges are remembered.
     floor: u64,
     entries: BTreeMap<u64, Covers>,
@@ -19,6 +21,7 @@ impl Known {
     pub fn begin(id: u32, floor: u64) -> Known {
         Known {
             id,
+            from: floor,
             floor,
             entries: BTreeMap::new(),
         }
@@ -40,8 +43,8 @@ impl Known {
         number < self.floor || since.any(|(_, covers)| covered(covers))
     }
 
-    /// Whether anything that is known of it covers something.
+    /// Whether anything that was followed of it covers something, or may have.
     pub fn cover_any(&self, covered: impl Fn(&Covers) -> bool) -> bool {
-        self.entries.values().any(covered)
+        self.floor > self.from || self.entries.values().any(covered)
     }
 }

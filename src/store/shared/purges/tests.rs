@@ -109,19 +109,69 @@ fn what_is_older_than_all_that_is_remembered_is_not_used() {
 #[test]
 fn an_own_purge_is_told_until_the_log_has_it_and_again_if_it_is_lost() {
     let purges = FleetPurges::default();
+    purges.begin(3, 0, false);
+    purges.reached(0);
     purges.tell(Covers::Model("m".into()));
-    let (purge, entry) = purges.next_untold().unwrap();
-    assert!(matches!(purges.read(&entry), Entry::Own(Covers::Model(_))));
+    let purge = purges.next_untold().unwrap();
+    let entry = purge.entry.clone();
+    assert!(matches!(
+        purges.read(&entry),
+        Entry::CarriedOut(Covers::Model(_))
+    ));
     assert!(matches!(
         FleetPurges::default().read(&entry),
-        Entry::Others(Covers::Model(_))
+        Entry::New(Covers::Model(_))
     ));
     purges.told(purge, 4);
     assert!(!purges.has_untold());
+    // Until it is read it counts whatever its number is: the log may be another one.
+    assert!(covered(&purges, 3 << 32 | 5));
+    purges.carried_out(4, Covers::Model("m".into()), &entry);
+    assert!(!covered(&purges, 3 << 32 | 5));
     purges.tell_again(4);
     assert!(!purges.has_untold());
     purges.tell_again(3);
-    assert!(purges.has_untold());
+    assert!(purges.next_untold().unwrap().entry == entry);
+}
+
+#[test]
+fn what_another_replica_told_is_told_again_by_those_who_read_it() {
+    let (teller, reader) = (FleetPurges::default(), FleetPurges::default());
+    reader.begin(3, 0, false);
+    teller.tell(Covers::Model("m".into()));
+    let entry = teller.next_untold().unwrap().entry;
+    reader.carried_out(1, Covers::Model("m".into()), &entry);
+    reader.tell_again(1);
+    assert!(!reader.has_untold());
+    reader.tell_again(0);
+    assert!(reader.next_untold().unwrap().entry == entry);
+    // More than can be told again one by one become one of everything.
+    let reader = FleetPurges::default();
+    reader.begin(3, 0, false);
+    for number in 1..=KEPT_MAX as u64 + 1 {
+        teller.tell(Covers::Tenant(number.to_le_bytes()));
+        let purge = teller.next_untold().unwrap();
+        reader.carried_out(number, purge.covers.clone(), &purge.entry);
+        teller.told(purge, number);
+    }
+    reader.tell_again(KEPT_MAX as u64);
+    assert!(reader.next_untold().unwrap().covers == Covers::All);
+}
+
+#[test]
+fn entries_of_a_later_log_that_are_forgotten_count_against_all_before_it() {
+    let purges = FleetPurges::default();
+    purges.begin(3, 0, false);
+    purges.reached(0);
+    let before = purges.generation_of(0).unwrap();
+    purges.begin(4, 0, true);
+    purges.reached(0);
+    for number in 1..=KEPT_MAX as u64 {
+        purges.carried_out(number, Covers::Model("another".into()), b"");
+    }
+    assert!(!covered(&purges, before));
+    purges.carried_out(KEPT_MAX as u64 + 1, Covers::Model("another".into()), b"");
+    assert!(covered(&purges, before));
 }
 
 #[test]
@@ -165,14 +215,14 @@ fn too_many_that_wait_become_one_of_everything() {
     for _ in 0..=UNTOLD_MAX {
         purges.tell(Covers::Tenant([1; 8]));
     }
-    let (purge, _) = purges.next_untold().unwrap();
-    assert!(purge.covers == Covers::All);
+    assert!(purges.next_untold().unwrap().covers == Covers::All);
+    assert_eq!(purges.untold().len(), 1);
 }
 
 #[test]
 fn what_is_not_understood_covers_everything() {
     let purges = FleetPurges::default();
     for entry in [&b""[..], b"short", b"1234567812345678\x09"] {
-        assert!(matches!(purges.read(entry), Entry::Others(Covers::All)));
+        assert!(matches!(purges.read(entry), Entry::New(Covers::All)));
     }
 }

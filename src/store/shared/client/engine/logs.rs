@@ -21,7 +21,7 @@ pub struct Log {
 
 impl Engine {
     /// Adds an entry to a log that keeps the newest `keep_max`; returns its number. Entries have to differ: one
-    /// that was added lately is not added again, so that an append whose outcome is not known can be repeated.
+    /// that is there is not added again, so that an append whose outcome is not known can be repeated.
     pub async fn log_append(
         &self,
         log: &[u8],
