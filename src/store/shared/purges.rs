@@ -134,8 +134,7 @@ impl FleetPurges {
         if log.cover(number, covered) || logs.any(|later| later.cover_any(covered)) {
             return true;
         }
-        let from = if log.id == state.log.id { number } else { 0 };
-        self.own.lock().cover(from, covered)
+        self.own.lock().cover(covered)
     }
 
     /// To be called before a purge is carried out and dropped once it is in the log or told: an answer

@@ -417,10 +417,10 @@ async fn who_waits_for_a_young_answer_does_not_get_an_old_one_that_was_found() {
     })
     .await;
     forgotten(&redis).await;
-    bucket.set_mood(Mood::Slow(ms(500)));
+    bucket.set_mood(Mood::Slow(ms(900)));
     let young = ask.clone().cache_control("max-age=1");
     let joined = async {
-        fleet[1].following(1).await;
+        fleet[1].reaches("llm_cache_requests_in_flight", 1.0).await;
         fleet[1].ask(&young).await
     };
     let (_, young) = tokio::join!(fleet[1].ask(&ask), joined);

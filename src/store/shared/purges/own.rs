@@ -72,12 +72,10 @@ impl Own {
         }
     }
 
-    /// Whether something is covered by what is known here and perhaps not by what was read of the log: behind
-    /// the number `from`, or not read at all.
-    pub fn cover(&self, from: u64, covered: impl Fn(&Covers) -> bool) -> bool {
+    /// Whether something is covered by what is known here and was not read of the log yet.
+    pub fn cover(&self, covered: impl Fn(&Covers) -> bool) -> bool {
         let untold = self.untold.iter().map(|purge| &purge.covers);
-        let told = self.told.iter();
-        let told = told.filter(|told| !told.read || told.number > from);
+        let told = self.told.iter().filter(|told| !told.read);
         let mut all = (untold.chain(&self.under_way)).chain(told.map(|told| &told.purge.covers));
         all.any(covered)
     }

@@ -18,14 +18,14 @@ fn what_was_asked_before_a_purge_is_covered_and_what_came_later_is_not() {
     purges.reached(5);
     let before = purges.generation_of(5).unwrap();
     assert!(!covered(&purges, before));
-    purges.carried_out(1, Covers::Model("m".into()), b"");
+    purges.carried_out(1, Covers::Model("m".into()), b"1");
     purges.reached(6);
     assert!(covered(&purges, before));
     // What this replica asked before it had carried it out.
     assert_eq!(purges.generation_of(5), Some(before));
     let after = purges.generation_of(6).unwrap();
     assert!(!covered(&purges, after));
-    purges.carried_out(2, Covers::Model("another".into()), b"");
+    purges.carried_out(2, Covers::Model("another".into()), b"2");
     assert!(!covered(&purges, after));
 }
 
@@ -58,7 +58,7 @@ fn who_was_in_step_with_a_log_that_was_lost_knows_what_it_said() {
     purges.begin(3, 0, false);
     purges.reached(0);
     let first = purges.generation_of(0).unwrap();
-    purges.carried_out(1, Covers::Model("m".into()), b"");
+    purges.carried_out(1, Covers::Model("m".into()), b"3");
     purges.reached(1);
     let second = purges.generation_of(1).unwrap();
     purges.begin(4, 0, true);
@@ -67,7 +67,8 @@ fn who_was_in_step_with_a_log_that_was_lost_knows_what_it_said() {
     assert!(!covered(&purges, second));
     // And so over several of them, each with a purge that is about something else.
     for id in 5..=7 {
-        purges.carried_out(1, Covers::Model("another".into()), b"");
+        let entry = [b'o', id as u8];
+        purges.carried_out(1, Covers::Model("another".into()), &entry);
         purges.begin(id, 0, true);
         purges.reached(1);
         assert!(covered(&purges, first));
@@ -80,7 +81,7 @@ fn who_was_in_step_with_a_log_that_was_lost_knows_what_it_said() {
     other.begin(4, 0, true);
     other.reached(0);
     assert!(!covered(&other, first));
-    other.carried_out(1, Covers::Model("m".into()), b"");
+    other.carried_out(1, Covers::Model("m".into()), b"5");
     assert!(covered(&other, first));
     other.begin(5, 0, true);
     assert!(covered(&other, first));
@@ -99,10 +100,11 @@ fn what_is_older_than_all_that_is_remembered_is_not_used() {
     purges.reached(0);
     let generation = purges.generation_of(0).unwrap();
     for number in 1..=KEPT_MAX as u64 {
-        purges.carried_out(number, Covers::Model("another".into()), b"");
+        let entry = number.to_le_bytes();
+        purges.carried_out(number, Covers::Model("another".into()), &entry);
     }
     assert!(!covered(&purges, generation));
-    purges.carried_out(KEPT_MAX as u64 + 1, Covers::Model("another".into()), b"");
+    purges.carried_out(KEPT_MAX as u64 + 1, Covers::Model("another".into()), b"7");
     assert!(covered(&purges, generation));
 }
 
@@ -167,10 +169,11 @@ fn entries_of_a_later_log_that_are_forgotten_count_against_all_before_it() {
     purges.begin(4, 0, true);
     purges.reached(0);
     for number in 1..=KEPT_MAX as u64 {
-        purges.carried_out(number, Covers::Model("another".into()), b"");
+        let entry = number.to_le_bytes();
+        purges.carried_out(number, Covers::Model("another".into()), &entry);
     }
     assert!(!covered(&purges, before));
-    purges.carried_out(KEPT_MAX as u64 + 1, Covers::Model("another".into()), b"");
+    purges.carried_out(KEPT_MAX as u64 + 1, Covers::Model("another".into()), b"9");
     assert!(covered(&purges, before));
 }
 
