@@ -117,6 +117,15 @@ impl RedisCluster {
                 {
                     return Err(format!("{info}\n{nodes}"));
                 }
+                // Replicas are told to clients only once it is known how far they are; who learns the
+                // layout before that learns it again half a minute later.
+                let slots = node.ask(&["CLUSTER", "SLOTS"]).await;
+                let members = if self.replicas.is_empty() { 3 } else { 4 };
+                let told =
+                    |range: &Resp| matches!(range, Resp::List(range) if range.len() >= members);
+                if !matches!(&slots, Resp::List(ranges) if ranges.iter().all(told)) {
+                    return Err(format!("{slots:?}"));
+                }
             }
             for replica in &self.replicas {
                 let info = replica.info("replication").await;
