@@ -21,6 +21,7 @@ impl Redis {
             ("cluster-require-full-coverage", "no"),
             ("cluster-replica-validity-factor", "0"),
             ("repl-diskless-sync-delay", "0"),
+            ("repl-ping-replica-period", "1"),
         ];
         if identity.is_some() {
             options.extend([("tls-cluster", "yes"), ("tls-auth-clients", "yes")]);
