@@ -39,6 +39,8 @@ pub struct FillSubject {
     pub about: Arc<About>,
     /// Older answers in other forms, which go when this one is kept.
     pub replaces: Vec<Key>,
+    /// It is asked for although there may be an answer.
+    pub refreshes: bool,
     /// The texts of an embeddings request, each kept under a key of its own as well.
     pub items: Vec<(Key, Text)>,
     /// The API that was asked.
@@ -251,7 +253,10 @@ impl Recorder {
             usage,
         };
         let record = Arc::new(record);
-        self.cache.store().put(record.clone());
+        match self.subject.refreshes {
+            true => self.cache.store().put_anew(record.clone()),
+            false => self.cache.store().put(record.clone()),
+        }
         for older in &self.subject.replaces {
             self.cache.store().remove_older(older, stored_ms);
         }

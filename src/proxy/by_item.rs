@@ -272,6 +272,12 @@ async fn ask_for(
             times.generation = times.generation.min(flight.generation());
             let came = collected(session, ctx, follower, &miss, false).await?;
             if let Some(stored_ms) = flight.found_ms() {
+                if !visit
+                    .control
+                    .accepts_age(now.saturating_sub(stored_ms) / 1000)
+                {
+                    return Ok(None);
+                }
                 // For how long it is fresh is not known here.
                 (times.stored_ms, times.expires_ms) = (stored_ms, now);
             }

@@ -65,6 +65,8 @@ pub struct Task {
     pub about: Arc<About>,
     /// Older answers in other forms, which go when this one is kept.
     pub replaces: Vec<Key>,
+    /// It is asked for although there may be an answer.
+    pub refreshes: bool,
     /// The texts of an embeddings request, in its order, and the keys under which each is kept.
     pub items: Vec<(Key, Text)>,
     /// The body is not the client's but made from it, without a content coding.
@@ -82,6 +84,7 @@ impl Task {
             generation: 0,
             about: Arc::default(),
             replaces: Vec::new(),
+            refreshes: false,
             items: Vec::new(),
             rewritten: false,
             detached: false,
@@ -218,6 +221,7 @@ impl Prepared {
             generation: task.generation,
             about: task.about,
             replaces: task.replaces,
+            refreshes: task.refreshes,
             items: task.items,
             api: self.api,
             rate: upstream.rate(facts.model.as_deref()),

@@ -436,6 +436,7 @@ pub fn task_of(proxy: &LlmProxy, wanted: &Wanted<'_>, outcome: Outcome) -> Task 
         about: wanted.about(),
         items: by_item::keys_of(wanted),
         rewritten: false,
+        refreshes: outcome == Outcome::Refresh,
         replaces: match outcome {
             Outcome::Refresh => stored::other_keys(wanted),
             _ => Vec::new(),

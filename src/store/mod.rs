@@ -260,11 +260,20 @@ impl Store {
     /// Keeps a finished answer: in memory at once, on disk, in the shared tier and in the bucket as soon as
     /// their writers get to it. What a purge covers that came after its upstream was asked is not kept.
     pub fn put(&self, record: Arc<Record>) {
+        self.keep(record, false);
+    }
+
+    /// The same for one that was asked for although there may be one.
+    pub fn put_anew(&self, record: Arc<Record>) {
+        self.keep(record, true);
+    }
+
+    fn keep(&self, record: Arc<Record>, replaces: bool) {
         if self.put_here(record.clone())
             && let Some(shared) = &self.shared
         {
             if let Some(objects) = shared.objects() {
-                objects.offer(record.clone());
+                objects.offer(record.clone(), replaces);
             }
             shared.offer(record);
         }

@@ -167,7 +167,7 @@ impl Store {
     }
 
     /// Which question an answer is to ([`About::question`](super::about::About)) that other replicas have,
-    /// perhaps. Takes one deadline of the shared tier at most.
+    /// perhaps. Takes some deadlines of the shared tier and one of the bucket at most.
     pub async fn question_elsewhere(&self, key: &Key) -> Result<Option<[u8; 8]>, Trouble> {
         let Some(shared) = &self.shared else {
             return Ok(None);

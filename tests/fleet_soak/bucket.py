@@ -68,7 +68,7 @@ class Bucket:
         names = list(self.objects)
         for name in dice.sample(names, len(names) // 3):
             value = self.objects[name]
-            at = dice.randrange(len(value))
+            at = dice.randrange(len(value) or 1)
             self.objects[name] = dice.choice(
                 [
                     dice.randbytes(len(value)),

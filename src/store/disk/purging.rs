@@ -299,9 +299,12 @@ pub fn restore(db: &DB) -> Result<Purges, rocksdb::Error> {
             log.insert(u64::from_be_bytes(generation), purge);
         }
     }
+    // Entries and purges are written by two threads: the number may be behind what is there.
+    let floor = number(db, FLOOR_KEY)?;
+    let newest = log.last_key_value().map_or(0, |(newest, _)| *newest);
     Ok(Purges::restored(
-        number(db, GENERATION_KEY)?,
-        number(db, FLOOR_KEY)?,
+        number(db, GENERATION_KEY)?.max(newest).max(floor),
+        floor,
         number(db, FILLS_FROM_KEY)?,
         log,
     ))

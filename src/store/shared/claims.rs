@@ -55,7 +55,7 @@ impl Shared {
                 value => value?,
             };
             match value {
-                Some(value) => Ok(self.record(key, &main, &value).await),
+                Some(value) => self.record(key, &main, &value).await,
                 None => Ok(None),
             }
         };
@@ -69,7 +69,8 @@ impl Shared {
             .engine
             .claim(&main, &lease, token.as_bytes(), millis(LEASE));
         match self.timed(Operation::Claim, claim).await {
-            Ok(Claimed::Value(value)) => match self.record(key, &main, &value).await {
+            Ok(Claimed::Value(value)) => match self.record(key, &main, &value).await.ok().flatten()
+            {
                 Some(record) => Found::Answer(Box::new(record)),
                 // It is in the way of the lease until the next answer takes its place.
                 None => self.lease(key, token).await,

@@ -93,12 +93,14 @@ impl Objects {
         self.queue.bytes()
     }
 
-    /// Queues an answer that is to be fresh for long. In the place of one that is not nothing may come back
-    /// that is older.
-    pub fn offer(&self, record: Arc<Record>) {
+    /// Queues an answer that is to be fresh for long. `replaces`: there may be an older one, which must not come
+    /// back once this one, not being written, is over.
+    pub fn offer(&self, record: Arc<Record>, replaces: bool) {
         let left_ms = record.expires_ms.saturating_sub(now_ms());
         if Duration::from_millis(left_ms) < self.options.ttl_min {
-            self.forget(&record.key);
+            if replaces {
+                self.forget(&record.key);
+            }
         } else if !self.queue.put(record) {
             self.metrics.objects.writes_dropped.inc();
         }

@@ -48,6 +48,14 @@ struct State {
     reached: BTreeMap<u64, u64>,
 }
 
+impl State {
+    /// Up to this number all is read, and this is the last entry.
+    fn pass(&mut self, number: u64, entry: &[u8]) {
+        self.entry = Some((number, xxh3_64(entry)));
+        self.last = self.last.max(number);
+    }
+}
+
 /// A purge that is being carried out; until this is dropped it counts among those that are known.
 pub struct UnderWay<'a> {
     purges: &'a FleetPurges,
@@ -221,11 +229,35 @@ impl FleetPurges {
     pub fn carried_out(&self, number: u64, covers: Covers, entry: &[u8]) {
         let mut state = self.state.write();
         let Some(state) = state.as_mut() else { return };
-        state.entry = Some((number, xxh3_64(entry)));
-        state.log.add(number, covers.clone());
-        state.last = state.last.max(number);
-        let entry = entry.to_vec();
-        self.own.lock().read(number, Purge { entry, covers });
+        state.pass(number, entry);
+        state.log.add(number, xxh3_64(entry), covers.clone());
+        self.own
+            .lock()
+            .read(number, Purge::of(entry.to_vec(), covers));
+    }
+
+    /// The same for one that was carried out before, nobody knows when: it is not told again.
+    pub fn was_carried_out(&self, number: u64, covers: Covers, entry: &[u8]) {
+        let mut state = self.state.write();
+        let Some(state) = state.as_mut() else { return };
+        state.pass(number, entry);
+        state.log.add(number, xxh3_64(entry), covers);
+    }
+
+    /// Notes an entry that the log before had under the same number. What was asked since then has been asked
+    /// after all of these.
+    pub fn passed(&self, number: u64, entry: &[u8]) {
+        if let Some(state) = self.state.write().as_mut() {
+            state.pass(number, entry);
+        }
+    }
+
+    /// Whether a log that was followed had this entry under this number.
+    pub fn knew(&self, number: u64, entry: &[u8]) -> bool {
+        let state = self.state.read();
+        let logs = state.iter().flat_map(|s| s.older.iter().chain([&s.log]));
+        let digest = xxh3_64(entry);
+        logs.into_iter().any(|log| log.has(number, digest))
     }
 
     /// Notes that up to here all is carried out, as of this replica's generation `local`.
@@ -233,6 +265,7 @@ impl FleetPurges {
         let mut state = self.state.write();
         let Some(state) = state.as_mut() else { return };
         state.reached.insert(local, state.last);
+        self.own.lock().tell_unread(state.last);
         if state.reached.len() > KEPT_MAX {
             state.reached.pop_first();
         }

@@ -103,7 +103,10 @@ async fn step(shared: &'static Shared, store: &'static Store) -> Result<(), NoSt
             let whole = read(shared, 0).await?;
             // Who has not looked for a while may have missed what nobody tells again.
             let away = shared.stepped_at.lock().elapsed() > ALONE_MAX;
-            let missed = away || oldest(&whole) > 0;
+            // What it has forgotten was read here if its first entry was.
+            let first = whole.entries.first();
+            let knew = first.is_some_and(|(number, entry)| shared.purges.knew(*number, entry));
+            let missed = away || (oldest(&whole) > 0 && !knew);
             begin_anew(shared, store, log_id(&name), whole, missed).await?;
         }
         None => begin(shared, store, log, &name).await?,
@@ -227,7 +230,7 @@ async fn begin(
             carry_out(store, covers.clone()).await?;
             shared.metrics.shared.purges(Direction::Received).inc();
         }
-        shared.purges.carried_out(number, covers, &entry);
+        shared.purges.was_carried_out(number, covers, &entry);
     }
     arrived(shared, store);
     Ok(())
@@ -251,6 +254,10 @@ async fn go_on(shared: &'static Shared, store: &'static Store, log: Log) -> Resu
     }
     let _known = note(shared, &log);
     for (number, entry) in log.entries {
+        if shared.purges.knew(number, &entry) {
+            shared.purges.passed(number, &entry);
+            continue;
+        }
         match shared.purges.read(&entry) {
             Entry::CarriedOut(covers) => shared.purges.carried_out(number, covers, &entry),
             Entry::New(covers) => {

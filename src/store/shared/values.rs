@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::Shared;
+use super::client::trouble::Trouble;
 use super::client::value::{self, Header, ValueError};
 use crate::key::Key;
 use crate::metrics::shared::{BadValue, Operation};
@@ -15,12 +16,17 @@ pub(super) const BESIDE_BODY_MAX: usize = 1 << 20;
 
 impl Shared {
     /// Reads a value and what belongs to it.
-    pub(super) async fn record(&self, key: &Key, main: &[u8], first: &Bytes) -> Option<Record> {
-        match self.read(key, main, first).await {
-            Ok(record) => record,
+    pub(super) async fn record(
+        &self,
+        key: &Key,
+        main: &[u8],
+        first: &Bytes,
+    ) -> Result<Option<Record>, Trouble> {
+        match self.read(key, main, first).await? {
+            Ok(record) => Ok(record),
             Err(reason) => {
                 self.bad(key, Bad(reason, String::new()));
-                None
+                Ok(None)
             }
         }
     }
@@ -30,30 +36,30 @@ impl Shared {
         key: &Key,
         main: &[u8],
         first: &Bytes,
-    ) -> Result<Option<Record>, BadValue> {
+    ) -> Result<Result<Option<Record>, BadValue>, Trouble> {
         let bytes_max = self
             .options
             .answer_bytes_max
             .saturating_add(BESIDE_BODY_MAX);
-        let header = value::header(first, bytes_max).map_err(reason_of)?;
+        let header = match value::header(first, bytes_max) {
+            Ok(header) => header,
+            Err(error) => return Ok(Err(reason_of(error))),
+        };
         let keys = (1..header.chunks).map(|nth| value::chunk_key(main, nth));
         let further: Vec<Vec<u8>> = keys.collect();
         let mut chunks = Vec::new();
         if !further.is_empty() {
             let bytes = header.stored_len as usize;
             let get = self.engine.get_many(&further, bytes);
-            let Ok(found) = self.timed(Operation::Get, get).await else {
-                return Ok(None);
-            };
+            let found = self.timed(Operation::Get, get).await?;
             // One may have gone before the others.
             let Some(all) = found.into_iter().collect::<Option<Vec<Bytes>>>() else {
-                return Ok(None);
+                return Ok(Ok(None));
             };
             chunks = all;
         }
-        self.checked(key, header, first.clone(), chunks)
-            .await
-            .map(Some)
+        let checked = self.checked(key, header, first.clone(), chunks).await;
+        Ok(checked.map(Some))
     }
 
     /// The answer that a value is, unless it was purged.

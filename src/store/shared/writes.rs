@@ -21,8 +21,8 @@ use crate::store::record::Record;
 const QUEUE_LEN_MAX: usize = 16 * 1024;
 /// Writes under way at once: with answers of some milliseconds each more than a server takes.
 const WRITES_MAX: usize = 8;
-/// Writes that wait behind others of keys that go the same way.
-const LANE_LEN: usize = 16;
+/// Writes that wait behind others of keys that go the same way; their bytes count as queued.
+const LANE_LEN: usize = 1024;
 /// Longer answers are compressed off the thread that speaks to servers.
 const IN_PLACE_MAX: usize = 64 * 1024;
 

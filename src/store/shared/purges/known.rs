@@ -13,7 +13,8 @@ pub struct Known {
     from: u64,
     /// Of what is older not all purges are remembered.
     floor: u64,
-    entries: BTreeMap<u64, Covers>,
+    /// With a digest of each, as it stood there.
+    entries: BTreeMap<u64, (u64, Covers)>,
 }
 
 impl Known {
@@ -28,8 +29,8 @@ impl Known {
     }
 
     /// Remembers an entry, and forgets the oldest if there are too many.
-    pub fn add(&mut self, number: u64, covers: Covers) {
-        self.entries.insert(number, covers);
+    pub fn add(&mut self, number: u64, digest: u64, covers: Covers) {
+        self.entries.insert(number, (digest, covers));
         if self.entries.len() > KEPT_MAX
             && let Some((oldest, _)) = self.entries.pop_first()
         {
@@ -37,14 +38,20 @@ impl Known {
         }
     }
 
+    /// Whether it has this entry under this number.
+    pub fn has(&self, number: u64, digest: u64) -> bool {
+        let there = self.entries.get(&number);
+        there.is_some_and(|(of_it, _)| *of_it == digest)
+    }
+
     /// Whether something has been purged since a number, or may have been.
     pub fn cover(&self, number: u64, covered: impl Fn(&Covers) -> bool) -> bool {
         let mut since = self.entries.range(number + 1..);
-        number < self.floor || since.any(|(_, covers)| covered(covers))
+        number < self.floor || since.any(|(_, (_, covers))| covered(covers))
     }
 
     /// Whether anything that was followed of it covers something, or may have.
     pub fn cover_any(&self, covered: impl Fn(&Covers) -> bool) -> bool {
-        self.floor > self.from || self.entries.values().any(covered)
+        self.floor > self.from || self.entries.values().any(|(_, covers)| covered(covers))
     }
 }

@@ -10,6 +10,8 @@ use crate::store::purge::Covers;
 pub const UNTOLD_MAX: usize = 256;
 /// For so long what the log has had is told again if it loses it.
 pub const TOLD_KEPT: Duration = Duration::from_secs(600);
+/// One that a server takes so often and does not have is left.
+const TOLD_TIMES_MAX: u8 = 5;
 /// Bytes in front of an entry: of the origin, and of what tells its purges apart.
 const ORIGIN: usize = 8;
 const ID: usize = 8;
@@ -21,6 +23,19 @@ pub struct Purge {
     pub entry: Vec<u8>,
     /// What it covers.
     pub covers: Covers,
+    /// How often it was told in vain.
+    told: u8,
+}
+
+impl Purge {
+    /// A purge with its entry.
+    pub fn of(entry: Vec<u8>, covers: Covers) -> Purge {
+        Purge {
+            entry,
+            covers,
+            told: 0,
+        }
+    }
 }
 
 /// One that was in the log.
@@ -85,11 +100,9 @@ impl Own {
         self.next_id += 1;
         let id = self.next_id.to_le_bytes();
         let entry = [&self.origin[..], &id, &covers.encode()].concat();
-        self.untold.push_back(Purge { entry, covers });
-        if self.untold.len() > UNTOLD_MAX {
-            self.untold.clear();
-            self.tell(Covers::All);
-        }
+        let purge = Purge::of(entry, covers);
+        self.untold.push_back(purge);
+        self.bound(false);
     }
 
     /// What waits to be told.
@@ -103,11 +116,15 @@ impl Own {
         if self.untold.front() == Some(&purge) {
             self.untold.pop_front();
         }
-        self.remember(number, purge, false);
+        // Somebody else told it first, and it was read already.
+        if !self.has_read(&purge.entry) {
+            self.remember(number, purge, false);
+        }
     }
 
     /// An entry of the log was read, and is carried out.
     pub fn read(&mut self, number: u64, purge: Purge) {
+        self.untold.retain(|waits| waits.entry != purge.entry);
         let mut told = self.told.iter_mut();
         match told.find(|told| told.purge.entry == purge.entry) {
             Some(told) => {
@@ -120,7 +137,8 @@ impl Own {
 
     fn remember(&mut self, number: u64, purge: Purge, read: bool) {
         let at = Instant::now();
-        self.told.retain(|told| told.at.elapsed() < TOLD_KEPT);
+        self.told
+            .retain(|told| !told.read || told.at.elapsed() < TOLD_KEPT);
         self.told.push_back(Told {
             number,
             purge,
@@ -150,8 +168,31 @@ impl Own {
         }
         let lately = |at: Instant| at.elapsed() < TOLD_KEPT;
         let too_many = self.forgot_at.take().is_some_and(lately);
-        let lost = lost.into_iter().filter(|told| lately(told.at));
+        let lost = lost
+            .into_iter()
+            .filter(|told| !told.read || lately(told.at));
         self.untold.extend(lost.map(|told| told.purge));
+        self.bound(too_many);
+    }
+
+    /// All is read up to `last`: what was told under such a number and was not met there is not in the log.
+    pub fn tell_unread(&mut self, last: u64) {
+        let unread = |told: &Told| !told.read && told.number <= last;
+        let (unread, kept): (Vec<Told>, Vec<Told>) = self.told.drain(..).partition(unread);
+        self.told = kept.into();
+        for told in unread {
+            let mut purge = told.purge;
+            purge.told += 1;
+            // Whatever a server says: not for ever.
+            if purge.told < TOLD_TIMES_MAX {
+                self.untold.push_back(purge);
+            }
+        }
+        self.bound(false);
+    }
+
+    /// Too many become one of everything.
+    fn bound(&mut self, too_many: bool) {
         if too_many || self.untold.len() > UNTOLD_MAX {
             self.untold.clear();
             self.tell(Covers::All);

@@ -137,6 +137,61 @@ fn an_own_purge_is_told_until_the_log_has_it_and_again_if_it_is_lost() {
 }
 
 #[test]
+fn what_was_read_before_it_was_told_does_not_cover_for_ever() {
+    let purges = FleetPurges::default();
+    purges.begin(3, 0, false);
+    purges.reached(0);
+    purges.tell(Covers::Model("m".into()));
+    let purge = purges.next_untold().unwrap();
+    let entry = purge.entry.clone();
+    purges.told(purge.clone(), 1);
+    // The log is lost, and somebody else has told it again before.
+    purges.tell_again(0);
+    assert!(purges.has_untold());
+    purges.begin(4, 0, true);
+    purges.carried_out(1, Covers::Model("m".into()), &entry);
+    purges.reached(1);
+    assert!(!purges.has_untold());
+    // Told all the same, it has the number that it has.
+    purges.told(purge, 1);
+    purges.reached(2);
+    assert!(!covered(&purges, 4 << 32 | 1));
+    assert!(!purges.has_untold());
+}
+
+#[test]
+fn what_was_told_and_is_not_where_it_should_be_is_told_again_but_not_for_ever() {
+    let purges = FleetPurges::default();
+    purges.begin(3, 0, false);
+    purges.reached(0);
+    purges.tell(Covers::Model("m".into()));
+    let mut times = 0;
+    while let Some(purge) = purges.next_untold() {
+        times += 1;
+        assert!(times < 10);
+        purges.told(purge, 1);
+        // Its number is another's.
+        purges.carried_out(1, Covers::Model("another".into()), b"another's");
+        purges.reached(times);
+    }
+    assert!(times > 1);
+}
+
+#[test]
+fn a_log_that_was_set_back_is_not_carried_out_once_more() {
+    let purges = FleetPurges::default();
+    purges.begin(3, 0, false);
+    purges.carried_out(1, Covers::Model("m".into()), b"one");
+    purges.carried_out(2, Covers::Model("m".into()), b"two");
+    purges.begin(4, 0, true);
+    assert!(purges.knew(1, b"one"));
+    // A number that was given again.
+    assert!(!purges.knew(2, b"another"));
+    purges.passed(1, b"one");
+    assert_eq!(purges.position(), Some((4, 1)));
+}
+
+#[test]
 fn what_another_replica_told_is_told_again_by_those_who_read_it() {
     let (teller, reader) = (FleetPurges::default(), FleetPurges::default());
     reader.begin(3, 0, false);
