@@ -7,6 +7,9 @@ use hyper::Method;
 use super::*;
 use crate::harness::bucket::{ACCESS_KEY, BUCKET, CONTAINER_TOKEN, Mood, SECRET_KEY};
 
+/// How an object is spoilt.
+type Spoil<'a> = (&'a str, &'a dyn Fn(&Bytes) -> Bytes);
+
 fn cold(origin: &Origin, nodes: &[String], bucket: &Bucket) -> ProxyBuilder {
     let objects = json!({
         "bucket": BUCKET, "endpoint": bucket.url(), "region": "eu-central-1", "prefix": "cold/",
@@ -232,7 +235,7 @@ async fn objects_that_are_no_answers_are_misses_and_counted() {
     fleet[0].ask(&other).await.is(200, "miss");
     kept(&bucket, 1).await;
     let others = bucket.objects().into_values().next().unwrap();
-    let spoils: [(&str, &dyn Fn(&Bytes) -> Bytes); 6] = [
+    let spoils: [Spoil<'_>; 6] = [
         ("nothing", &|_| Bytes::new()),
         ("a page", &|_| {
             Bytes::from_static(b"<html>a captive portal</html>")
