@@ -249,6 +249,7 @@ impl FleetPurges {
     pub fn passed(&self, number: u64, entry: &[u8]) {
         if let Some(state) = self.state.write().as_mut() {
             state.pass(number, entry);
+            self.own.lock().met(number, entry);
         }
     }
 

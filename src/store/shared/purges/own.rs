@@ -124,15 +124,21 @@ impl Own {
 
     /// An entry of the log was read, and is carried out.
     pub fn read(&mut self, number: u64, purge: Purge) {
-        self.untold.retain(|waits| waits.entry != purge.entry);
-        let mut told = self.told.iter_mut();
-        match told.find(|told| told.purge.entry == purge.entry) {
-            Some(told) => {
-                told.number = number;
-                told.read = true;
-            }
-            None => self.remember(number, purge, true),
+        if !self.met(number, &purge.entry) {
+            self.remember(number, purge, true);
         }
+    }
+
+    /// An entry stands in the log: it need not be told. False if it is not known that it ever was.
+    pub fn met(&mut self, number: u64, entry: &[u8]) -> bool {
+        self.untold.retain(|waits| waits.entry != entry);
+        let mut told = self.told.iter_mut();
+        let told = told.find(|told| told.purge.entry == entry);
+        told.map(|told| {
+            told.number = number;
+            told.read = true;
+        })
+        .is_some()
     }
 
     fn remember(&mut self, number: u64, purge: Purge, read: bool) {

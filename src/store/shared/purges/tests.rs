@@ -160,6 +160,25 @@ fn what_was_read_before_it_was_told_does_not_cover_for_ever() {
 }
 
 #[test]
+fn what_has_its_old_number_in_the_next_log_does_not_cover_for_ever() {
+    let purges = FleetPurges::default();
+    purges.begin(3, 0, false);
+    purges.tell(Covers::Model("m".into()));
+    let purge = purges.next_untold().unwrap();
+    let entry = purge.entry.clone();
+    purges.told(purge, 1);
+    purges.carried_out(1, Covers::Model("m".into()), &entry);
+    purges.tell_again(0);
+    purges.begin(4, 0, true);
+    purges.told(purges.next_untold().unwrap(), 1);
+    assert!(purges.knew(1, &entry));
+    purges.passed(1, &entry);
+    purges.reached(1);
+    assert!(!covered(&purges, 4 << 32 | 1));
+    assert!(!purges.has_untold());
+}
+
+#[test]
 fn what_was_told_and_is_not_where_it_should_be_is_told_again_but_not_for_ever() {
     let purges = FleetPurges::default();
     purges.begin(3, 0, false);
